@@ -1,0 +1,90 @@
+"""What a reconciler may use of the cluster it works for, gathered in one object.
+
+The daemon builds one `ClusterContext` per cluster and hands it to every reconciler of that cluster;
+nothing below ``daemon/`` builds these parts by itself, so a test can wire the few that it needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from api.instance import FluxInstance
+    from api.kustomize import Kustomization
+    from api.meta import ObjectRef
+    from api.notification import Receiver
+    from api.source import GitRepository
+    from kube.apply import Applier
+    from kube.client import Client
+    from kube.discovery import Discovery
+    from kube.informer import Informer
+    from kube.tracker import Tracker
+    from runtime.clock import Clock
+    from runtime.events import EventBus
+    from runtime.metrics import Metrics
+    from runtime.supervisor import Limiter
+    from sources.git import GitFetcher
+    from sources.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The child programs the reconcilers start."""
+
+    kustomize: Path | None = None
+    """Path of the kustomize binary; None where none was found, which only builds that need it report."""
+    kustomize_version: str = ""
+    """What ``kustomize version`` printed, part of every build key."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileSettings:
+    """Settings of one cluster that change what reconcilers do."""
+
+    no_cross_namespace_refs: bool = False
+    """Refuse a ``sourceRef`` into another namespace (multi-tenant lockdown)."""
+    allow_remote_bases: bool = True
+    """Let kustomizations name resources by URL; kustomize then downloads while it builds."""
+    default_service_account: str = ""
+    """The service account to impersonate where an object names none; empty for the daemon's own identity."""
+    concurrency: int = 8
+    """Objects of one kind reconciled at the same time."""
+    build_timeout_s: float = 120.0
+    """Seconds one kustomize process may take before it is killed."""
+    requeue_dependency_s: float = 30.0
+    """Seconds until a waiting object looks again by itself; a watch normally wakes it much sooner."""
+
+
+@dataclass(slots=True)
+class ClusterContext:
+    """One cluster: its connections, caches and the services it shares with the other clusters."""
+
+    name: str
+    """The cluster's name in ``config.toml``."""
+    client: Client
+    discovery: Discovery
+    tracker: Tracker
+    applier: Applier
+    events: EventBus
+    clock: Clock
+    metrics: Metrics
+    storage: Storage
+    git: GitFetcher
+    threads: Limiter
+    """Runs blocking work (Git, archives, parsing of large files) in a few threads."""
+    processes: Limiter
+    """Slots for child processes, one for each CPU."""
+    tools: Tools
+    data_dir: Path
+    """This cluster's folder for disposable files; everything in it may be deleted at any time."""
+    gitrepositories: Informer[GitRepository]
+    kustomizations: Informer[Kustomization]
+    receivers: Informer[Receiver]
+    instances: Informer[FluxInstance]
+    wake: Callable[[ObjectRef, str], None]
+    """Queues an object of this cluster, with the cause: free text such as ``GitRepository/ns/name``."""
+    settings: ReconcileSettings = field(default_factory=ReconcileSettings)
