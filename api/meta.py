@@ -6,9 +6,17 @@ users' clusters, so they live in one place and have no other spelling in the cod
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import msgspec
+
+from api import rules
+
+FLUX_VERSION = "v2.9.0"
+"""The Flux release whose API this is; the version label of the CRDs."""
+
+NAMESPACE = "flux-system"
+"""The namespace of Flux's own objects, unless somebody says otherwise."""
 
 # Field managers ---------------------------------------------------------------------------------
 KUSTOMIZE_MANAGER = "kustomize-controller"
@@ -20,7 +28,7 @@ NOTIFICATION_MANAGER = "notification-controller"
 INSTANCE_MANAGER = "flux-operator"
 """Field manager of what a FluxInstance applies, and of its status."""
 DAEMON_MANAGER = "gitopsd"
-"""Field manager of what the daemon writes in its own name (CRDs, Leases, the instance of config.toml)."""
+"""Field manager of what the daemon writes in its own name: CRDs, Leases, instances."""
 
 # Finalizers -------------------------------------------------------------------------------------
 FINALIZER = "finalizers.fluxcd.io"
@@ -89,27 +97,41 @@ class ObjectRef(NamedTuple):
 
     def __str__(self) -> str:
         """Return ``Kind/namespace/name``, the form used in messages."""
-        return f"{self.kind}/{self.namespace}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
+        return (
+            f"{self.kind}/{self.namespace}/{self.name}"
+            if self.namespace
+            else f"{self.kind}/{self.name}"
+        )
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """The base of every wire type: immutable, camelCase on the wire, unknown fields ignored."""
+    """The base of every wire type: immutable, camelCase on the wire, unknown fields ignored.
+
+    Sub-classes repeat ``frozen`` and ``kw_only``, which are not inherited.
+    """
 
 
-class Condition(Struct, omit_defaults=False):
-    """One entry of ``status.conditions``, as in ``metav1.Condition``."""
+class Condition(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """One fact about the object's state, as ``metav1.Condition`` describes it."""
 
-    type: str
-    status: str
+    type: Annotated[str, rules.sized(maximum=316)]
+    """What the condition speaks of, for example ``Ready``."""
+    status: Annotated[str, rules.one_of("True", "False", "Unknown")]
     """``True``, ``False`` or ``Unknown``."""
-    reason: str
-    message: str
-    last_transition_time: str
-    """RFC 3339 in UTC, to the second."""
+    reason: Annotated[
+        str,
+        rules.sized(minimum=1, maximum=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"),
+    ]
+    """Why the condition has this status, in one PascalCase word for programs."""
+    message: Annotated[str, rules.sized(maximum=32768)]
+    """The same for people."""
+    last_transition_time: Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+    """When status, reason or message last changed: RFC 3339 in UTC, to the second."""
     observed_generation: int = 0
+    """The ``metadata.generation`` that the condition is about."""
 
 
-class ObjectMeta(Struct):
+class ObjectMeta(Struct, frozen=True, kw_only=True):
     """The part of ``metav1.ObjectMeta`` that a reconciler reads."""
 
     name: str = ""
@@ -117,15 +139,86 @@ class ObjectMeta(Struct):
     uid: str = ""
     resource_version: str = ""
     generation: int = 0
-    creation_timestamp: str = ""
+    creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
     finalizers: tuple[str, ...] = ()
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
 
 
-class LocalReference(Struct):
+class LocalReference(Struct, frozen=True, kw_only=True):
     """Names an object in the namespace of the object that refers to it."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1)]
-    """Name of the referent."""
+    name: str
+    """Name of the object referred to."""
+
+
+class InventoryEntry(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """One object in an inventory."""
+
+    id: str
+    """``<namespace>_<name>_<group>_<Kind>``."""
+    v: str
+    """The API version the object was applied at, without its group."""
+
+
+class Inventory(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """Every object that was applied on behalf of the owner of this status."""
+
+    entries: tuple[InventoryEntry, ...] = ()
+    """The objects, in the order in which they were applied."""
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """What came of reconciling one state, however many times it was reconciled in a row."""
+
+    digest: str
+    """The digest of what was reconciled, ``<algorithm>:<hex>``."""
+    first_reconciled: str
+    """When this state was reconciled for the first time (RFC 3339)."""
+    last_reconciled: str
+    """When it was reconciled last (RFC 3339)."""
+    last_reconciled_duration: str
+    """How long the last reconciliation took, as a Go duration."""
+    last_reconciled_status: str
+    """The reason of the Ready condition that the last reconciliation ended with."""
+    total_reconciliations: int
+    """How many times in all."""
+    metadata: dict[str, str] = {}
+    """Facts about the state, such as its revision."""
+
+
+class CustomObject(Struct, frozen=True, kw_only=True):
+    """The base of every kind that the daemon serves."""
+
+    GROUP: ClassVar[str]
+    VERSION: ClassVar[str]
+    KIND: ClassVar[str]
+    PLURAL: ClassVar[str]
+    DISPLAY: ClassVar[rules.Display]
+
+    metadata: ObjectMeta = ObjectMeta()
+
+    @classmethod
+    def api_version(cls) -> str:
+        """Return ``group/version``, as in a manifest."""
+        return f"{cls.GROUP}/{cls.VERSION}"
+
+    @classmethod
+    def manifest(cls, metadata: dict[str, Any], spec: Struct) -> dict[str, Any]:
+        """Return the object as JSON to be applied, without the fields that have default values."""
+        return {
+            "apiVersion": cls.api_version(),
+            "kind": cls.KIND,
+            "metadata": metadata,
+            "spec": msgspec.to_builtins(spec),
+        }
+
+    def ref(self, cluster: str) -> ObjectRef:
+        """Return the key of the object in the cluster of that name."""
+        return ObjectRef(cluster, self.KIND, self.metadata.namespace, self.metadata.name)
+
+    @property
+    def requested_at(self) -> str | None:
+        """The token of the last request to reconcile; any new text is a new request."""
+        return self.metadata.annotations.get(REQUESTED_AT)

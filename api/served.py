@@ -1,0 +1,146 @@
+"""Which fields this version of the daemon does not serve yet.
+
+The CRDs carry every field of Flux, so that no object is refused and nothing is pruned from it. A
+field that is set and not served makes the object Stalled with a message that names it; it is never
+skipped in silence. Fields that have no meaning outside the cluster (images, volumes, network
+policies) are records and count as served.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, TypeAlias
+
+from api.instance import Cluster, FluxInstance, Sync
+from api.kustomize import Kustomization, Patch
+from api.notification import Receiver
+from api.source import GitRepository
+
+AnyKind: TypeAlias = GitRepository | Kustomization | Receiver | FluxInstance
+
+RECEIVER_TYPES: Final = frozenset({"github", "generic", "generic-hmac"})
+COMPONENTS: Final = frozenset(
+    {"source-controller", "kustomize-controller", "helm-controller", "notification-controller"}
+)
+_SYNC_KINDS: Final = ("GitRepository", "Kustomization")
+
+
+def unserved(obj: AnyKind) -> tuple[str, ...]:
+    """Return the paths of the fields that are set and not served yet.
+
+    Where it is the value that is not served, the path is followed by ``=`` and the value:
+    ``spec.provider=github``.
+    """
+    match obj:
+        case GitRepository():
+            found = _git_repository(obj)
+        case Kustomization():
+            found = _kustomization(obj)
+        case Receiver():
+            found = _receiver(obj)
+        case FluxInstance():
+            found = _instance(obj)
+    return tuple(f"spec.{path}" for path in found)
+
+
+def message(paths: tuple[str, ...]) -> str:
+    """Return the message of the Stalled condition for a non-empty result of `unserved`."""
+    fields = "field is" if len(paths) == 1 else "fields are"
+    return f"the {fields} not served by this version of gitopsd: {', '.join(paths)}"
+
+
+def _git_repository(obj: GitRepository) -> Iterator[str]:
+    spec = obj.spec
+    if spec.url.lower().startswith("ssh://"):
+        yield "url=ssh://"
+    if spec.provider not in {"", "generic"}:
+        yield f"provider={spec.provider}"
+    yield from _set(
+        ("include", spec.include),
+        ("recurseSubmodules", spec.recurse_submodules),
+        ("sparseCheckout", spec.sparse_checkout),
+        ("verify", spec.verify),
+        ("proxySecretRef", spec.proxy_secret_ref),
+        ("serviceAccountName", spec.service_account_name),
+    )
+
+
+def _kustomization(obj: Kustomization) -> Iterator[str]:
+    spec = obj.spec
+    if spec.source_ref.kind != GitRepository.KIND:
+        yield f"sourceRef.kind={spec.source_ref.kind}"
+    yield from _set(
+        ("postBuild", spec.post_build),
+        ("decryption", spec.decryption),
+        ("serviceAccountName", spec.service_account_name),
+        ("kubeConfig", spec.kube_config),
+        ("healthCheckExprs", spec.health_check_exprs),
+        ("ignore", spec.ignore),
+    )
+    for index, dependency in enumerate(spec.depends_on):
+        yield from _set((f"dependsOn[{index}].readyExpr", dependency.ready_expr))
+
+
+def _receiver(obj: Receiver) -> Iterator[str]:
+    spec = obj.spec
+    if spec.type not in RECEIVER_TYPES:
+        yield f"type={spec.type}"
+    yield from _set(
+        ("resourceFilter", spec.resource_filter), ("oidcProviders", spec.oidc_providers)
+    )
+    for index, resource in enumerate(spec.resources):
+        yield from _set((f"resources[{index}].filter", resource.filter))
+
+
+def _instance(obj: FluxInstance) -> Iterator[str]:
+    spec = obj.spec
+    for index, component in enumerate(spec.components):
+        if component not in COMPONENTS:
+            yield f"components[{index}]={component}"
+    if spec.sync:
+        yield from _sync(spec.sync)
+    if spec.cluster:
+        yield from _cluster(spec.cluster)
+    yield from _set(("sharding", spec.sharding))
+    for index, patch in enumerate(spec.kustomize.patches if spec.kustomize else ()):
+        if _reaches_sync(patch):
+            yield f"kustomize.patches[{index}]"
+
+
+def _sync(sync: Sync) -> Iterator[str]:
+    if sync.kind != GitRepository.KIND:
+        yield f"sync.kind={sync.kind}"
+    if sync.provider not in {"", "generic"}:
+        yield f"sync.provider={sync.provider}"
+
+
+def _cluster(cluster: Cluster) -> Iterator[str]:
+    """Name the switches that keep tenants apart: to ignore one would open what it closes."""
+    tenant = cluster.tenant_default_service_account
+    decryption = cluster.tenant_default_decryption_service_account
+    kube_config = cluster.tenant_default_kube_config_service_account
+    yield from _set(
+        ("cluster.multitenant", cluster.multitenant),
+        ("cluster.tenantDefaultServiceAccount", tenant),
+        ("cluster.objectLevelWorkloadIdentity", cluster.object_level_workload_identity),
+        ("cluster.multitenantWorkloadIdentity", cluster.multitenant_workload_identity),
+        ("cluster.tenantDefaultDecryptionServiceAccount", decryption),
+        ("cluster.tenantDefaultKubeConfigServiceAccount", kube_config),
+    )
+
+
+def _reaches_sync(patch: Patch) -> bool:
+    """Tell whether a patch may change the sync pair, and not only controllers that do not exist."""
+    kind = patch.target.kind if patch.target else ""
+    if not kind:
+        return True
+    try:
+        return any(re.fullmatch(kind, each) for each in _SYNC_KINDS)
+    except re.error:
+        return True
+
+
+def _set(*fields: tuple[str, object]) -> Iterator[str]:
+    """Yield the paths whose value is set."""
+    return (path for path, value in fields if value)
