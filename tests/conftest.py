@@ -1,0 +1,115 @@
+"""Fixtures of every layer: the session's own cluster, a namespace a test, and checks for leftovers."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from blockbuster import BlockBuster
+
+from devcluster import access
+from devcluster.cluster import Cluster
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+_OURS = ["api", "runtime", "kube", "sources", "notify", "reconcilers", "daemon"]
+_running: list[Cluster] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "blocking(reason): the event loop may block in this test")
+    config.addinivalue_line(
+        "markers", "leftovers(reason): this test leaves processes or tasks on purpose"
+    )
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A real control plane for this session, with ports and a folder of its own.
+
+    ``GITOPSD_TEST_KUBECONFIG`` puts the tests on an existing cluster instead; what stops and starts
+    API servers or needs other users then fails, because there is no way to do it there.
+    """
+    directory = tmp_path_factory.mktemp("cluster")
+    found = access.existing(directory)
+    if found:
+        yield found  # type: ignore[misc]  # all that most tests use
+        return
+    with Cluster(directory) as started:
+        _running.append(started)
+        yield started
+        _running.remove(started)
+    shutil.rmtree(directory / "etcd", ignore_errors=True)
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """The name of a fresh namespace, deleted afterwards."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture(autouse=True)
+def leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a task, a thread or a child process behind, or that blocks the loop."""
+    if request.node.get_closest_marker("leftovers"):
+        yield
+        return
+    if inspect.iscoroutinefunction(request.function):
+        request.getfixturevalue("_no_leftover_tasks")
+        if not request.node.get_closest_marker("blocking"):
+            request.getfixturevalue("_no_blocking")
+    threads, children = set(threading.enumerate()), _children()
+    yield
+    late = [thread for thread in set(threading.enumerate()) - threads if not _ends(thread)]
+    assert not late, f"threads left behind: {late}"
+    # A session fixture may have been made, or an API server restarted, meanwhile.
+    known = {pid for each in _running for pid in each.all_pids}
+    assert not (left := _children() - children - known), f"child processes left behind: {left}"
+
+
+@pytest.fixture
+async def _no_leftover_tasks() -> AsyncIterator[None]:
+    yield
+    await asyncio.sleep(0)  # one turn, for what has just been cancelled
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert not tasks, f"tasks left behind: {tasks}"
+
+
+@pytest.fixture
+def _no_blocking() -> Iterator[None]:
+    guard = BlockBuster(scanned_modules=_OURS)
+    guard.activate()
+    yield
+    guard.deactivate()
+
+
+def _ends(thread: threading.Thread) -> bool:
+    """Give a thread a second to end; the loop's own executor ends with the loop, after us."""
+    if thread.name.startswith("asyncio_"):
+        return True
+    thread.join(1.0)
+    return not thread.is_alive()
+
+
+def _children() -> set[int]:
+    if sys.platform == "linux":
+        tasks = Path(f"/proc/{os.getpid()}/task")
+        return {
+            int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()
+        }
+    ps = subprocess.Popen(["ps", "-axo", "pid=,ppid="], stdout=subprocess.PIPE, text=True)
+    rows = [line.split() for line in ps.communicate()[0].splitlines()]
+    return {int(pid) for pid, parent in rows if int(parent) == os.getpid() and int(pid) != ps.pid}
