@@ -1,0 +1,21 @@
+"""How a command ends when it cannot do what it was asked: one line for people, one exit status.
+
+Exception tree::
+
+    CommandError     it did not work (status 1)
+    └── UsageError   the command line or the settings are wrong (status 2)
+"""
+
+from __future__ import annotations
+
+
+class CommandError(Exception):
+    """The command did not work; the message is printed without a traceback."""
+
+    status = 1
+
+
+class UsageError(CommandError):
+    """The command cannot work as it was asked."""
+
+    status = 2

@@ -1,0 +1,84 @@
+"""The ``gitopsd`` command: finds the module of the subcommand and runs it, nothing else.
+
+Only the chosen subcommand's module is imported, so ``gitopsd --help`` costs no more than argparse.
+Exit statuses: 0 done, 1 it did not work, 2 the command line or the settings are wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+from api import __version__
+from cli import failure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "run": "run the daemon in the foreground",
+    "status": "show what the daemon does: clusters, sources, Kustomizations",
+    "get": "list Flux objects as the flux CLI does",
+    "reconcile": "reconcile an object now and wait for the result",
+    "suspend": "stop reconciling an object",
+    "resume": "reconcile a suspended object again",
+    "takeover": "take a cluster over from Flux's own controllers, or hand it back",
+    "check": "check settings, tools, clusters, permissions and listeners",
+    "config": "print the commented example of config.toml",
+    "service": "install gitopsd as a service of this machine",
+    "version": "print the version",
+}
+"""Every subcommand, which is also its module, with its one-line description."""
+_INTERRUPTED = 130
+
+
+class Command(Protocol):
+    """What the module of a subcommand offers."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the subcommand's arguments."""
+        ...
+
+    def execute(self, args: argparse.Namespace) -> int:
+        """Do it and return the exit status."""
+        ...
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    chosen = _top_parser().parse_args(arguments[:1]).command
+    parser = argparse.ArgumentParser(prog=f"gitopsd {chosen}", description=COMMANDS[chosen])
+    command: Command = importlib.import_module(f"cli.{chosen}")
+    command.configure(parser)
+    try:
+        return command.execute(parser.parse_args(arguments[1:]))
+    except failure.CommandError as err:
+        print(f"gitopsd: {err}", file=sys.stderr)
+        return err.status
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    """Return the parser of everything before the subcommand's own arguments."""
+    listing = "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="gitopsd",
+        usage="gitopsd COMMAND [options]",
+        description="GitOps for Kubernetes from outside the cluster.",
+        epilog=f"commands:\n{listing}\n\n`gitopsd COMMAND --help` explains one of them.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"gitopsd {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="what to do")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""What the daemon says about itself: the JSON of its control socket and of ``status -o json``.
+
+The functions here make the rows of sources and Kustomizations from the objects' own status: for the
+daemon from its caches, for the CLI from the API server when no daemon runs. Both show the same.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from api import meta
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LONG_HEX = re.compile(r"[0-9a-f]{40,}")
+_SHORT = 8
+WAITING = "waiting to be reconciled"
+
+
+class Struct(msgspec.Struct, frozen=True, rename="camel"):
+    """The base of everything in a report."""
+
+
+class Row(Struct):
+    """One Flux object as a line of a table."""
+
+    kind: str
+    namespace: str
+    name: str
+    revision: str = ""
+    """As in the status; shortened only when it is printed."""
+    is_suspended: bool = False
+    ready: str = "False"
+    """``True``, ``False`` or ``Unknown``, the Ready condition's status."""
+    reason: str = ""
+    message: str = WAITING
+    since: str = ""
+    """When Ready last changed, RFC 3339."""
+    corrections: int = 0
+    """How many times drift was corrected since the daemon started."""
+
+
+class KindState(Struct):
+    """What the daemon does with one kind of one cluster."""
+
+    kind: str
+    mode: str
+    """``reconciling``, ``observing`` or ``off``."""
+    reason: str = ""
+    """Why it is not reconciled, and by whom it is."""
+    queued: int = 0
+    """Keys waiting for a worker."""
+    active: int = 0
+    """Keys being reconciled, those that wait for health included."""
+
+
+class ClusterState(Struct):
+    """One cluster."""
+
+    name: str
+    state: str
+    """``connecting``, ``syncing``, ``synced`` or ``away``."""
+    message: str = ""
+    since: str = ""
+    server: str = ""
+    version: str = ""
+    """The Kubernetes version of the API server."""
+    kinds: tuple[KindState, ...] = ()
+    watches: dict[str, str] = {}
+    """``watch``, ``namespace`` or ``poll`` for each managed resource: how drift of it is seen."""
+    rows: tuple[Row, ...] = ()
+
+
+class Report(Struct):
+    """The whole answer."""
+
+    version: str
+    pid: int
+    started: str
+    memory_bytes: int
+    config: str
+    """The file the settings were read from."""
+    config_error: str = ""
+    """Why the file as it is now is not in use; empty while it is."""
+    listeners: dict[str, str] = {}
+    clusters: tuple[ClusterState, ...] = ()
+
+
+class FluxObject(Protocol):
+    """The part of a Flux object that a row shows."""
+
+    @property
+    def metadata(self) -> meta.ObjectMeta:
+        """Its metadata."""
+        ...
+
+    @property
+    def spec(self) -> object:
+        """Its spec, of which ``suspend`` is looked at where the kind has it."""
+        ...
+
+    @property
+    def status(self) -> object:
+        """Its status: conditions, and whatever its kind calls its revision."""
+        ...
+
+
+def row(kind: str, obj: FluxObject, *, corrections: int = 0) -> Row:
+    """Return the line that shows an object."""
+    ready = _ready(getattr(obj.status, "conditions", ()))
+    base = Row(
+        kind=kind,
+        namespace=obj.metadata.namespace,
+        name=obj.metadata.name,
+        revision=_revision(obj.status),
+        is_suspended=_is_suspended(obj),
+        corrections=corrections,
+    )
+    if ready is None:
+        return base
+    return msgspec.structs.replace(
+        base,
+        ready=ready.status,
+        reason=ready.reason,
+        message=ready.message,
+        since=ready.last_transition_time,
+    )
+
+
+def short_revision(text: str) -> str:
+    """Shorten every hash of 40 digits or more to eight, as the flux CLI prints it."""
+    return _LONG_HEX.sub(lambda found: found[0][:_SHORT], text)
+
+
+def _ready(conditions: Iterable[meta.Condition]) -> meta.Condition | None:
+    return next((each for each in conditions if each.type == meta.READY), None)
+
+
+def _revision(status: object) -> str:
+    """Return the revision an object is at, by whichever field its kind has for that."""
+    artifact = getattr(status, "artifact", None)
+    if artifact is not None:
+        return str(artifact.revision)
+    return str(getattr(status, "last_applied_revision", "") or "")
+
+
+def _is_suspended(obj: FluxObject) -> bool:
+    """Tell whether an object is suspended: by its spec, or a FluxInstance by its annotation."""
+    switch = obj.metadata.annotations.get(meta.INSTANCE_RECONCILE, "")
+    return bool(getattr(obj.spec, "suspend", False)) or switch.lower() == "disabled"

@@ -1,0 +1,307 @@
+"""``config.toml`` as typed, immutable settings: what belongs to the machine, never to a cluster.
+
+The file at the root of the project is the commented example and decodes to exactly the defaults
+below. A key that is not known, or a value of the wrong type, is refused with the file, the table
+and the key, so that a typing error never silently means "default".
+
+Exception tree::
+
+    SettingsError    the file cannot be read, or says something we do not understand
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import stat
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from api import durations
+from daemon import paths
+
+Address = Annotated[str, msgspec.Meta(pattern=r"^$|^(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):\d{1,5}$")]
+"""``host:port``; an IPv6 host stands in brackets, port 0 takes a free one, empty switches off."""
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+"""A name made of lower-case letters, digits and dashes, 63 at most."""
+Component = Literal[
+    "source-controller", "kustomize-controller", "helm-controller", "notification-controller"
+]
+_WIDER_THAN_OWNER = stat.S_IRWXG | stat.S_IRWXO
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>[^`]*)`")
+_INDEX = re.compile(r"\[\d+\]|\[\.\.\.\]")
+_WHERE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message names the file and the key, and what to do."""
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The base of every table of the file: immutable, unknown keys refused."""
+
+
+class Daemon(Section):
+    """``[daemon]``: where the process keeps its things."""
+
+    data_dir: Path | None = None
+    """Artifacts, Git stores, build and digest caches, lock and control socket; all of it can be
+    rebuilt. Default: the platform's place for a program's data."""
+    control_socket: Path | None = None
+    """Unix socket, mode 0600, through which ``gitopsd status`` asks. Default: in ``data_dir``;
+    a setting because a socket's path may not be longer than 104 bytes."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe records that are written. ``info`` is one line for each outcome that changed
+    something, so an idle daemon is silent."""
+
+
+class Listen(Section):
+    """``[listen]``: the three HTTP listeners; loopback until somebody decides otherwise."""
+
+    webhooks: Address = "127.0.0.1:9292"
+    """``/webhooks/github`` and the ``/hook/`` paths of Receivers; the only one meant to be reached
+    from outside, through a reverse proxy or a tunnel."""
+    artifacts: Address = "127.0.0.1:9790"
+    """File server of the artifacts named in ``status.artifact.url``, for other consumers."""
+    artifacts_url: str = ""
+    """How other consumers reach ``artifacts``, for example ``http://mini.local:9790``. Default:
+    ``http://`` and the bound address."""
+    metrics: Address = "127.0.0.1:9080"
+    """``/metrics``, ``/healthz`` and ``/readyz``."""
+
+
+class GitHub(Section):
+    """``[github]``: the repository host's side of the push webhook."""
+
+    webhook_secret_file: Path | None = None
+    """File, mode 0600, with the secret entered at GitHub. Default: none, and
+    ``/webhooks/github`` refuses every delivery."""
+
+
+class Tools(Section):
+    """``[tools]``: the official programs that run as child processes."""
+
+    kustomize: Path | None = None
+    """The kustomize binary. Default: looked for in ``<data_dir>/tools``, then on ``PATH``."""
+
+
+class Limits(Section):
+    """``[limits]``: how much is done at once, over all clusters together or for each."""
+
+    sources: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
+    """Sources fetched at once in one cluster. Fetching is network time, so more than a few only
+    help when many sources change together."""
+    kustomizations: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
+    """Kustomizations built and applied at once in one cluster. A wait for health does not count."""
+    threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
+    """Threads for blocking work (Git, archives), over all clusters; each costs memory, and two
+    cores are kept busy by four."""
+    processes: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+    """Child processes at once, over all clusters. Default 0: as many as the machine has CPUs."""
+    requests: Annotated[int, msgspec.Meta(ge=1, le=256)] = 32
+    """Connections to one API server. 32 saturate one on two cores; more only queue there."""
+
+
+class Sync(Section, kw_only=True):
+    """``[clusters.sync]``: what ``spec.sync`` of a FluxInstance says."""
+
+    kind: Literal["GitRepository", "OCIRepository", "Bucket"] = "GitRepository"
+    """The kind of the source."""
+    url: Annotated[str, msgspec.Meta(min_length=1)]
+    """Address of the repository, for example ``https://github.com/acme/fleet.git``."""
+    ref: Annotated[str, msgspec.Meta(min_length=1)] = "refs/heads/main"
+    """Git reference, OCI tag or bucket name."""
+    path: str = "./"
+    """Folder of the repository that this cluster follows."""
+    interval: str = "1m"
+    """How often to ask the source when no webhook arrives, a Go duration. One minute, as Flux."""
+    pull_secret: str = ""
+    """Secret in ``flux-system`` with the credentials. Default: none."""
+
+    def __post_init__(self) -> None:
+        """Refuse an interval that the API server would refuse later."""
+        durations.parse(self.interval)
+
+
+class Distribution(Section):
+    """``[clusters.distribution]``: recorded in the FluxInstance, as other tools expect."""
+
+    version: str = "2.x"
+    """Which versions of Flux's API the cluster's manifests are written for."""
+    registry: str = "ghcr.io/fluxcd"
+    """Recorded only: there are no images to pull."""
+
+
+class Cluster(Section):
+    """One ``[[clusters]]``: how to reach a cluster and what to do there."""
+
+    name: Name
+    """What status, metrics and ``--cluster`` call it. Changing it starts the cluster afresh."""
+    kubeconfig: Path | None = None
+    """Default: ``$KUBECONFIG``, then ``~/.kube/config``, as kubectl."""
+    context: str = ""
+    """Context of the kubeconfig. Default: its current one when the daemon connects."""
+    in_cluster: bool = False
+    """Use the ServiceAccount of the pod the daemon runs in; ``kubeconfig`` is then not read."""
+    install_crds: bool = True
+    """Create and upgrade the CRDs that the daemon serves. Off where another tool owns them."""
+    namespace: str = ""
+    """Serve the objects of this one namespace only, for a credential that may do no more. Default:
+    every namespace."""
+    components: tuple[Component, ...] | None = None
+    """Which reconcilers run, by the names of Flux's controllers. Default: what the cluster's
+    FluxInstance says, and all of them where there is none."""
+    distribution: Distribution | None = None
+    """Default: version ``2.x`` of ``ghcr.io/fluxcd``."""
+    sync: Sync | None = None
+    """What to follow. Default: only the objects that are in the cluster already."""
+
+    def __post_init__(self) -> None:
+        """Refuse two answers to the same question."""
+        if self.in_cluster and (self.kubeconfig or self.context):
+            raise ValueError("in_cluster excludes kubeconfig and context")
+
+
+class Settings(Section):
+    """The whole file."""
+
+    daemon: Daemon = Daemon()
+    """See `Daemon`."""
+    listen: Listen = Listen()
+    """See `Listen`."""
+    github: GitHub = GitHub()
+    """See `GitHub`."""
+    tools: Tools = Tools()
+    """See `Tools`."""
+    limits: Limits = Limits()
+    """See `Limits`."""
+    clusters: tuple[Cluster, ...] = ()
+    """The clusters to serve. Default: none, since whatever a kubeconfig currently points at may
+    be nothing to experiment with."""
+
+    def __post_init__(self) -> None:
+        """Refuse two clusters of one name."""
+        names = [cluster.name for cluster in self.clusters]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two [[clusters]] are named {name!r}")
+
+    @property
+    def data_dir(self) -> Path:
+        """The data directory, default applied."""
+        return self.daemon.data_dir or paths.default_data_dir()
+
+    @property
+    def control_socket(self) -> Path:
+        """The control socket, default applied."""
+        return self.daemon.control_socket or self.data_dir / "control.sock"
+
+    @property
+    def processes(self) -> int:
+        """How many child processes may run at once, default applied."""
+        return self.limits.processes or os.cpu_count() or 1
+
+
+def load(path: Path) -> Settings:
+    """Read a configuration file.
+
+    Raises:
+        SettingsError: it cannot be read, is not TOML, or a key or value is wrong.
+    """
+    try:
+        text = path.read_text()
+    except OSError as err:
+        raise SettingsError(f"{path}: {err.strerror or err}") from err
+    except UnicodeDecodeError as err:
+        raise SettingsError(f"{path}: is not UTF-8 text") from err
+    return parse(text, str(path))
+
+
+def parse(text: str, origin: str) -> Settings:
+    """Read settings from TOML.
+
+    Args:
+        text: the TOML.
+        origin: what messages call it, usually the file's path.
+
+    Raises:
+        SettingsError: as `load`.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as err:
+        raise SettingsError(f"{origin}: is not valid TOML: {err}") from err
+    try:
+        return msgspec.convert(document, Settings, dec_hook=_decode_path)
+    except msgspec.ValidationError as err:
+        raise SettingsError(f"{origin}: {_explain(str(err))}") from err
+
+
+def read_secret(path: Path) -> bytes:
+    """Read a secret file, without the newline that editors add at its end.
+
+    Raises:
+        SettingsError: it is missing, empty, or somebody other than its owner may read it.
+    """
+    try:
+        mode, content = path.stat().st_mode, path.read_bytes()
+    except OSError as err:
+        raise SettingsError(f"secret file {path}: {err.strerror or err}") from err
+    if mode & _WIDER_THAN_OWNER:
+        shown = f"{stat.S_IMODE(mode):04o}"
+        raise SettingsError(
+            f"secret file {path}: mode {shown} lets others in; run: chmod 600 {path}"
+        )
+    secret = content.rstrip(b"\r\n")
+    if not secret:
+        raise SettingsError(f"secret file {path}: is empty")
+    return secret
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Split ``host:port``; the brackets of an IPv6 host are taken off."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _decode_path(type_: type, value: Any) -> Any:  # noqa: ANN401 - msgspec's hook takes and gives any type
+    """Decode the one type that TOML has not: a path, expanded."""
+    if type_ is Path and isinstance(value, str):
+        return paths.expand(value)
+    raise NotImplementedError(type_)
+
+
+def _explain(error: str) -> str:
+    """Turn msgspec's words into ours: the table and key first, then what is wrong with it."""
+    found = _WHERE.search(error)
+    where, what = (found["path"], error[: found.start()]) if found else ("", error)
+    unknown = _UNKNOWN.match(what)
+    if not unknown:
+        return f"{where or 'the file'}: {what}"
+    key = unknown["key"]
+    return f"{f'{where}.{key}' if where else key}: unknown key{_suggest(where, key)}"
+
+
+def _suggest(where: str, key: str) -> str:
+    """Name the key that was probably meant: of the same table, or the same key of another one."""
+    tables = {
+        "": Settings,
+        "daemon": Daemon,
+        "listen": Listen,
+        "github": GitHub,
+        "tools": Tools,
+        "limits": Limits,
+        "clusters": Cluster,
+        "clusters.distribution": Distribution,
+        "clusters.sync": Sync,
+    }
+    here = tables.get(_INDEX.sub("", where))
+    close = difflib.get_close_matches(key, here.__struct_fields__ if here else (), n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    elsewhere = [name for name, table in tables.items() if key in table.__struct_fields__]
+    return f"; {key!r} belongs in [{elsewhere[0]}]" if elsewhere and elsewhere[0] else ""
