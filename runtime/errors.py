@@ -1,9 +1,9 @@
-"""The error taxonomy: the leaf decides what happens next, in one table in ``runtime/controller.py``.
+"""The error taxonomy: the leaf decides what happens next (see ``runtime/controller.py``).
 
 ::
 
     GitOpsError(reason, message)
-    ├── TransientError    the world may answer better later: rate-limited retry, or ``retry_after_s``
+    ├── TransientError    the world may answer better later: rate-limited, or ``retry_after_s``
     ├── WaitingError      something else has to happen first: fixed delay, failures forgotten
     ├── TerminalError     only a change of the object or of its source can help: no retry
     └── SupersededError   newer input arrived while this one was worked on: at once, not an error
@@ -56,7 +56,10 @@ class WaitingError(GitOpsError):
 
 
 class TerminalError(GitOpsError):
-    """A bad spec, or input that only Git can mend: Stalled until generation, revision or a request changes."""
+    """A bad spec, or input that only Git can mend.
+
+    The object is Stalled until its generation, its revision or its request annotation changes.
+    """
 
 
 class SupersededError(GitOpsError):

@@ -1,0 +1,99 @@
+"""Bounds on what runs beside the event loop: threads for blocking calls, slots for processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from runtime import process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from runtime.metrics import Metrics
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 4
+"""Blocking calls at once; each thread costs about 1 MiB once it has done some work."""
+CLOSE_S = 3.0
+"""Seconds that `Threads.aclose` waits for calls that are still running."""
+
+
+class Threads:
+    """Runs blocking calls, a few at a time, in threads of its own.
+
+    A call whose caller was cancelled keeps its thread until it returns, so the bound holds even
+    then; a semaphore in front of ``asyncio.to_thread`` would let it be exceeded. Nothing starts
+    before the first call.
+
+    Args:
+        limit: how many calls run at once; further ones wait in order.
+    """
+
+    def __init__(self, limit: int = THREADS) -> None:
+        self._executor = ThreadPoolExecutor(limit, thread_name_prefix="blocking")
+        self._running: set[asyncio.Future[Any]] = set()
+
+    async def run(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return ``call(*args, **kwargs)``, run in a thread with the caller's context variables.
+
+        Raises:
+            Exception: whatever the call raises.
+        """
+        bound = functools.partial(contextvars.copy_context().run, call, *args, **kwargs)
+        future = asyncio.get_running_loop().run_in_executor(self._executor, bound)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return await future
+
+    async def aclose(self, timeout_s: float = CLOSE_S) -> bool:
+        """Refuse further calls, drop those that wait, and wait for those that run.
+
+        Returns:
+            Whether every call ended within ``timeout_s`` seconds. A call that did not keeps its
+            thread, and the interpreter waits for it at exit.
+        """
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        if self._running:
+            await asyncio.wait(self._running, timeout=timeout_s)
+        is_idle = not self._running
+        if is_idle:
+            self._executor.shutdown(wait=True)
+        return is_idle
+
+
+class Processes:
+    """Runs child processes, as many at once as there are CPUs.
+
+    Args:
+        metrics: counts runs by program and result, and their seconds.
+        limit: how many run at once; by default the number of CPUs.
+    """
+
+    def __init__(self, metrics: Metrics, limit: int | None = None) -> None:
+        self._metrics = metrics
+        self._slots = asyncio.Semaphore(limit or os.cpu_count() or 1)
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        input: bytes = b"",  # noqa: A002 - the name subprocess uses
+        timeout_s: float,
+        max_output: int = process.MAX_OUTPUT,
+    ) -> process.Completed:
+        """Wait for a slot, then do what `process.run` does; the deadline counts from then on."""
+        async with self._slots:
+            with self._metrics.child_process(os.path.basename(argv[0])):  # noqa: PTH119 - argv is text
+                return await process.run(
+                    argv, cwd=cwd, env=env, input=input, timeout_s=timeout_s, max_output=max_output
+                )
