@@ -9,13 +9,15 @@ policies) are records and count as served.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from api.instance import Cluster, FluxInstance, Sync
 from api.kustomize import Kustomization, Patch
 from api.notification import Receiver
 from api.source import GitRepository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 AnyKind: TypeAlias = GitRepository | Kustomization | Receiver | FluxInstance
 
@@ -41,6 +43,8 @@ def unserved(obj: AnyKind) -> tuple[str, ...]:
             found = _receiver(obj)
         case FluxInstance():
             found = _instance(obj)
+        case _:
+            assert_never(obj)
     return tuple(f"spec.{path}" for path in found)
 
 
