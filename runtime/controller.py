@@ -219,7 +219,7 @@ class Controller:
         self.name = reconciler.kind.lower()
         self._reconciler, self._queue = reconciler, queue
         self._clock, self._rng = clock, rng
-        self._metrics, self._counts = metrics, metrics.controller(self.name, cluster)
+        self._counts = metrics.controller(self.name, cluster)
         self._limiter: workqueue.RateLimiter[ObjectRef] = workqueue.RateLimiter(rng)
         self._failing = logs.FailureLog(logger)
         self._slots = asyncio.Semaphore(concurrency)
@@ -315,7 +315,7 @@ class Controller:
             seconds = self._clock.monotonic() - started
             outcome = _judge(ending)
             delay_s = self._delay(ref, ending, outcome)
-            self._count(ref, ending, outcome, seconds)
+            self._count(ending, outcome, seconds)
             self._report(run.work, ending, seconds, delay_s)
         if delay_s is not None:
             cause = "interval" if isinstance(ending, Result) else "retry"
@@ -342,13 +342,10 @@ class Controller:
             return outcome.delay_s * self._rng.uniform(1 - JITTER, 1 + JITTER)
         return outcome.delay_s
 
-    def _count(
-        self, ref: ObjectRef, ending: Result | Exception, outcome: _Outcome, seconds: float
-    ) -> None:
+    def _count(self, ending: Result | Exception, outcome: _Outcome, seconds: float) -> None:
         counts = self._counts
         counts.results[outcome.label].inc()
         counts.seconds.observe(seconds)
-        self._metrics.reconciled(ref, seconds)
         if outcome.label != "error":
             return
         counts.errors.inc()

@@ -44,7 +44,7 @@ class Event:
     """The component, as in Flux: ``kustomize-controller``, ``source-controller``, ..."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Annotations of the Kubernetes event: the revision, ``commit_status``, ..."""
-    trace: bool = False
+    is_trace: bool = False
     """For the Kubernetes event alone; notifications leave it out."""
 
 

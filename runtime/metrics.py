@@ -110,7 +110,7 @@ class Metrics:
 
     # Objects ------------------------------------------------------------------------------------
 
-    def reconciled(self, ref: ObjectRef, seconds: float) -> None:
+    def observe_reconcile(self, ref: ObjectRef, seconds: float) -> None:
         """Record how long one reconcile of one object took."""
         child = self._objects.get(ref)
         if child is None:
