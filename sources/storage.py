@@ -1,0 +1,217 @@
+"""The artifact store: files in Flux's layout, found again, verified, retained and removed.
+
+``<root>/<kind>/<namespace>/<name>/<file>``, written beside and renamed, so a crash leaves either
+the whole file or none. Each cluster has a store of its own: two clusters may hold objects of the
+same name.
+
+::
+
+    ArtifactError(OSError)
+    ├── MissingError     the file of an artifact is not there
+    └── CorruptError     it is there with another digest; it was removed
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from api.artifact import Artifact
+from runtime import clock as clocks
+from sources import artifact as artifacts
+from sources import tree as trees
+
+if TYPE_CHECKING:
+    from runtime.clock import Clock
+    from sources.tree import Tree
+
+RETENTION_RECORDS = 2
+"""Files of one object that outlive a collection, the current one included, as in Flux."""
+RETENTION_TTL_S = 60.0
+"""Seconds for which a replaced file stays, for consumers that are still fetching it."""
+
+
+class ArtifactError(OSError):
+    """A stored artifact that cannot be used."""
+
+
+class MissingError(ArtifactError):
+    """The file is not there."""
+
+
+class CorruptError(ArtifactError):
+    """The file's digest is not the one announced; the file was removed."""
+
+
+class Owner(NamedTuple):
+    """The object an artifact belongs to."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    @property
+    def folder(self) -> str:
+        """Its folder below the root."""
+        parts = (self.kind.lower(), self.namespace, self.name)
+        return "/".join(trees.check_component(part) for part in parts)
+
+
+class _Fingerprint(NamedTuple):
+    size: int
+    modified_ns: int
+    inode: int
+
+
+class Storage:
+    """The artifacts of one cluster.
+
+    Every method but `url`, `open` and `attach` blocks on the disk and is meant for a thread; calls
+    for the same owner must not overlap, which the work queue guarantees.
+
+    Args:
+        root: the directory that holds the artifacts; made when it is first needed.
+        base_url: where the file server offers ``root``; ``http://`` is assumed without a scheme.
+        clock: stamps artifacts and judges their age.
+    """
+
+    def __init__(self, root: Path, base_url: str, clock: Clock) -> None:
+        self.root = root
+        self._clock = clock
+        self._base = base_url if "://" in base_url else f"http://{base_url}"
+        self._verified: dict[str, tuple[str, _Fingerprint]] = {}
+        self._trees: dict[str, Tree] = {}
+
+    def url(self, path: str) -> str:
+        """Return the address of a stored file, given its path below the root."""
+        return f"{self._base.rstrip('/')}/{path}"
+
+    def put(self, owner: Owner, filename: str, revision: str, tree: Tree) -> Artifact:
+        """Pack a tree and store it.
+
+        Args:
+            owner: the object it belongs to.
+            filename: the file's name, such as ``<sha>.tar.gz``.
+            revision: what it is a copy of.
+            tree: the content; it also serves `open` from now on.
+
+        Raises:
+            OSError: the disk refused; nothing half-written is left.
+        """
+        path = f"{owner.folder}/{trees.check_component(filename)}"
+        target = self.root / path
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".writing-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                written = artifacts.write(tree, file)
+            Path(temporary).replace(target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        self._verified[path] = (written.digest, _fingerprint(target))
+        self._trees[path] = tree
+        return Artifact(
+            digest=written.digest,
+            path=path,
+            url=self.url(path),
+            revision=revision,
+            last_update_time=clocks.rfc3339(self._clock.now()),
+            size=written.size,
+        )
+
+    def verify(self, artifact: Artifact) -> None:
+        """Check that an artifact's file is there and whole.
+
+        A file is hashed once for each start of the daemon and again whenever it was touched.
+
+        Raises:
+            MissingError: there is no such file.
+            CorruptError: the digest is empty or another one; the file has been removed.
+        """
+        target = self._locate(artifact)
+        try:
+            seen = (artifact.digest, _fingerprint(target))
+            if self._verified.get(artifact.path) == seen:
+                return
+            with target.open("rb") as file:
+                found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        except OSError as err:
+            self._forget(artifact.path)
+            raise MissingError(f"artifact {artifact.path} is not in storage") from err
+        if found != artifact.digest:
+            self._forget(artifact.path)
+            target.unlink(missing_ok=True)
+            raise CorruptError(
+                f"computed digest '{found}' doesn't match the artifact's '{artifact.digest}'"
+            )
+        self._verified[artifact.path] = seen
+
+    def attach(self, artifact: Artifact, tree: Tree) -> None:
+        """Let `open` answer with this tree, which must show what the artifact's file holds."""
+        self._trees[artifact.path] = tree
+
+    def open(self, artifact: Artifact) -> Tree:
+        """Return an artifact's content: the attached tree, else its file.
+
+        The file is not touched before the tree is asked for something, which then may raise
+        `OSError`.
+        """
+        attached = self._trees.get(artifact.path)
+        if attached is not None:
+            return attached
+        return artifacts.ArchiveTree(self._locate(artifact), self.root)
+
+    def collect(self, owner: Owner, current: Artifact) -> int:
+        """Remove an object's old files: beyond the newest two, or replaced for over a minute.
+
+        Returns:
+            How many were removed; the current one never is.
+        """
+        folder = self.root / owner.folder
+        keep = PurePosixPath(current.path).name
+        others = sorted(
+            (path for path in folder.glob("*") if path.name != keep and path.is_file()),
+            key=lambda path: path.stat().st_mtime,
+            reverse=True,
+        )
+        oldest = self._clock.now().timestamp() - RETENTION_TTL_S
+        removed = 0
+        for index, path in enumerate(others, start=1):
+            if index >= RETENTION_RECORDS or path.stat().st_mtime < oldest:
+                path.unlink(missing_ok=True)
+                self._forget(f"{owner.folder}/{path.name}")
+                removed += 1
+        return removed
+
+    def remove(self, owner: Owner) -> None:
+        """Remove everything stored for an object.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        folder = self.root / owner.folder
+        for path in [*self._verified, *self._trees]:
+            if path.startswith(f"{owner.folder}/"):
+                self._forget(path)
+        if folder.exists():
+            shutil.rmtree(folder)
+
+    def _locate(self, artifact: Artifact) -> Path:
+        try:
+            return self.root / trees.check_path(artifact.path)
+        except trees.UnsafePathError as err:
+            raise MissingError(str(err)) from err
+
+    def _forget(self, path: str) -> None:
+        self._verified.pop(path, None)
+        self._trees.pop(path, None)
+
+
+def _fingerprint(path: Path) -> _Fingerprint:
+    stat = path.stat()
+    return _Fingerprint(stat.st_size, stat.st_mtime_ns, stat.st_ino)
