@@ -82,9 +82,8 @@ def _status(options: argparse.Namespace) -> int:
 def _kubectl(options: argparse.Namespace) -> None:
     found = access.existing(options.dir) or Cluster(options.dir)
     program = access.program("kubectl")
-    os.execve(
-        program, ["kubectl", *options.arguments], os.environ | {"KUBECONFIG": str(found.kubeconfig)}
-    )  # noqa: S606 - kubectl takes this process's place
+    environment = os.environ | {"KUBECONFIG": str(found.kubeconfig)}
+    os.execve(program, ["kubectl", *options.arguments], environment)  # noqa: S606 - becomes kubectl
 
 
 def _tools(options: argparse.Namespace) -> None:

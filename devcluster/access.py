@@ -38,9 +38,9 @@ class Access:
         Raises:
             KubectlError: it ended with another status than 0.
         """
-        command = [program("kubectl"), f"--cache-dir={self._scratch / 'kubectl-cache'}", *arguments]
+        cache = f"--cache-dir={self._scratch / 'kubectl-cache'}"
         answer = subprocess.run(
-            command,
+            [str(program("kubectl")), cache, *arguments],
             env=os.environ | {"KUBECONFIG": str(self.kubeconfig)},
             input=input,
             capture_output=True,

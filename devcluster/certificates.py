@@ -32,7 +32,7 @@ class Authority:
     """A certificate authority that lives in one folder.
 
     Args:
-        folder: holds ``ca.crt`` and ``ca.key``; made, readable by its owner alone, if they are not there.
+        folder: holds ``ca.crt`` and ``ca.key``; made if they are not there.
     """
 
     def __init__(self, folder: Path) -> None:

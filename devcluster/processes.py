@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _POLL_S = 0.02
+_PROC = Path("/proc")
 
 
 class Program:
@@ -111,10 +111,10 @@ class Program:
 
 
 def _start_time(pid: int) -> str:
-    """Return a text that no other process with this id ever has; empty when there is no such process."""
-    if sys.platform == "linux":
+    """Return a text that no other process with this id ever has; empty without such a process."""
+    if (_PROC / "self" / "stat").is_file():
         try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return ""
         return "" if fields[0] == "Z" else fields[19]

@@ -200,9 +200,10 @@ def _publish(recipe: Recipe, staging: Path, target: Path) -> None:
 def _advice(recipe: Recipe, tail: str) -> str:
     return (
         f"building {recipe.name} {recipe.version} failed; the last lines were:\n{tail}\n"
-        "What usually helps: a network that reaches a Go module proxy (GOPROXY and HTTPS_PROXY are\n"
-        f"honoured), 5 GB of free disk below {cache_dir()} and Go's own caches (`go clean -cache`\n"
-        "empties them), 3 GB of free memory. Run the same command again: finished parts are kept."
+        "What usually helps: a network that reaches a Go module proxy (GOPROXY and HTTPS_PROXY\n"
+        f"are honoured), 5 GB of free disk for {cache_dir()} and Go's own caches\n"
+        "(`go clean -cache` empties them), 3 GB of free memory.\n"
+        "Run the same command again: finished parts are kept."
     )
 
 

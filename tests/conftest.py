@@ -1,4 +1,4 @@
-"""Fixtures of every layer: the session's own cluster, a namespace a test, and checks for leftovers."""
+"""Fixtures of every layer: the session's cluster, a namespace a test, checks for leftovers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import inspect
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import uuid
 from pathlib import Path
@@ -18,6 +17,7 @@ from blockbuster import BlockBuster
 
 from devcluster import access
 from devcluster.cluster import Cluster
+from devcluster.gitserver import GitServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -61,9 +61,16 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
+@pytest.fixture
+def git_server(tmp_path: Path) -> Iterator[GitServer]:
+    """A Git server over HTTP that asks for no credentials."""
+    with GitServer(tmp_path / "git") as server:
+        yield server
+
+
 @pytest.fixture(autouse=True)
 def leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that leaves a task, a thread or a child process behind, or that blocks the loop."""
+    """Fail a test that leaves a task, thread or child process behind, or blocks the loop."""
     if request.node.get_closest_marker("leftovers"):
         yield
         return
@@ -105,8 +112,8 @@ def _ends(thread: threading.Thread) -> bool:
 
 
 def _children() -> set[int]:
-    if sys.platform == "linux":
-        tasks = Path(f"/proc/{os.getpid()}/task")
+    tasks = Path("/proc/self/task")
+    if tasks.is_dir():
         return {
             int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()
         }
