@@ -1,1 +1,1 @@
-"""PLACEHOLDER."""
+"""Everything that speaks to a Kubernetes API server."""

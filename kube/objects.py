@@ -1,9 +1,14 @@
-"""Names of Kubernetes things: kinds, resources, object ids, and the one alias for a JSON object."""
+"""What Kubernetes things are called: kinds, resources, object ids, metadata, JSON objects."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
+from urllib.parse import quote
+
+import msgspec
+
+from api import meta
 
 JsonObject: TypeAlias = dict[str, Any]
 """A Kubernetes object as decoded JSON; the one bare dict that crosses package borders."""
@@ -48,10 +53,10 @@ class Resource:
         group, version, _ = self.gvk
         parts = [f"/apis/{group}/{version}" if group else f"/api/{version}"]
         if self.is_namespaced and namespace:
-            parts.append(f"namespaces/{namespace}")
+            parts.append(f"namespaces/{quote(namespace, safe='')}")
         parts.append(self.plural)
         if name:
-            parts.append(name)
+            parts.append(quote(name, safe=":"))
         if subresource:
             parts.append(subresource)
         return "/".join(parts)
@@ -67,7 +72,11 @@ class ObjectId(NamedTuple):
 
     def __str__(self) -> str:
         """Return ``Kind/namespace/name``, the form used in messages and change lists."""
-        return f"{self.kind}/{self.namespace}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
+        return (
+            f"{self.kind}/{self.namespace}/{self.name}"
+            if self.namespace
+            else f"{self.kind}/{self.name}"
+        )
 
     @property
     def entry(self) -> str:
@@ -95,3 +104,31 @@ class ObjectId(NamedTuple):
         """Read the id of a manifest that has apiVersion, kind and a name."""
         gvk, meta = GVK.of(obj), obj["metadata"]
         return cls(meta.get("namespace") or "", meta["name"], gvk.group, gvk.kind)
+
+
+class ManagedField(meta.Struct, frozen=True):
+    """One entry of ``metadata.managedFields``: which manager owns which fields."""
+
+    manager: str = ""
+    operation: str = ""
+    """``Apply`` or ``Update``."""
+    api_version: str = ""
+    time: str = ""
+    fields_type: str = ""
+    fields_v1: msgspec.Raw = msgspec.Raw(b"{}")
+    """The set of fields, undecoded. Keeps the whole response alive: digest it or ``copy()`` it."""
+    subresource: str = ""
+
+
+class PartialMeta(meta.ObjectMeta, frozen=True):
+    """The metadata of any object, with its managers; what a metadata watch carries."""
+
+    managed_fields: tuple[ManagedField, ...] = ()
+
+
+class PartialObject(meta.Struct, frozen=True):
+    """An object of which only the metadata was asked for (or is decoded)."""
+
+    api_version: str = ""
+    kind: str = ""
+    metadata: PartialMeta = PartialMeta()
