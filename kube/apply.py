@@ -1,0 +1,357 @@
+"""Applies what an owner wants: in Flux's stages, side by side, and only what differs.
+
+A stage is examined as a whole before anything of it is written, so that a bad manifest leaves its
+stage untouched. What is known to be as desired is not even looked at. All refusals of a stage are
+told at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from kube import cleanup, errors, examine, force, health, pool, stages, wording
+from kube.changes import Action, Change, ChangeSet
+from kube.client import JSON_PATCH
+from kube.ownership import IDENTITIES
+from kube.target import Session, Target, Verdict
+from kube.tracker import Mode
+from kube.wording import ApplyError, ObjectError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from api.meta import ObjectRef
+    from kube.client import Applied, Client
+    from kube.desired import Desired, ManifestReader
+    from kube.discovery import Discovery
+    from kube.objects import JsonObject, ObjectId
+    from kube.stages import Stage
+    from kube.tracker import Tracker
+    from runtime.clock import Clock
+
+__all__ = ["Applier", "ApplyError", "ApplyOptions"]
+
+CLEANUP_TRIES: Final = 5
+"""Tries to take over managers of an object that others keep writing to."""
+_CLEANUP: Final = "metadata.managedFields cleanup failed"
+STAGE_POLL_S: Final = (0.05, 1.0)
+"""First and longest pause between looks at what a stage waits for."""
+
+_ACTIONS: Final = {
+    Verdict.UNCHANGED: Action.UNCHANGED,
+    Verdict.SKIP: Action.SKIPPED,
+    Verdict.CREATE: Action.CREATED,
+    Verdict.CONFIGURE: Action.CONFIGURED,
+    Verdict.TAKE_OVER: Action.CONFIGURED,
+    Verdict.RECREATE: Action.CREATED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyOptions:
+    """How to apply."""
+
+    force: bool = False
+    """Recreate any object whose immutable field changes."""
+    verify: bool = False
+    """Ask the server about every object, whatever is known."""
+    at_interval: bool = False
+    """Absorb what other tools only added, ask about what no watch covers and about the objects
+    whose daily turn has come; otherwise only what changed, here or there, is touched."""
+    custom_stages: frozenset[str] = frozenset()
+    """Kinds of the custom stage, see `kube.stages.stage_of`."""
+    stage_timeout_s: float = 60.0
+    """How long a stage waits for its objects, in seconds."""
+    before_write: Callable[[], Awaitable[None]] | None = None
+    """Called once, before the first write; not called when there is nothing to write."""
+
+
+@dataclass(slots=True)
+class _Stage:
+    """One stage on its way; results are kept by position, since work ends in any order."""
+
+    members: list[Target] = field(default_factory=list)
+    verdicts: dict[ObjectId, Verdict] = field(default_factory=dict)
+    actions: dict[ObjectId, Action] = field(default_factory=dict)
+    failures: dict[ObjectId, str] = field(default_factory=dict)
+    waiting: dict[ObjectId, Target] = field(default_factory=dict)
+
+    def changes(self) -> list[Change]:
+        return [
+            Change(each.desired.id, each.desired.version, self.actions[each.desired.id])
+            for each in self.members
+            if each.desired.id in self.actions
+        ]
+
+
+class Applier:
+    """Applies to one cluster as one user.
+
+    Args:
+        client: whose identity writes.
+        discovery: finds the paths of kinds.
+        tracker: what is known of the objects.
+        clock: time.
+    """
+
+    def __init__(
+        self, client: Client, discovery: Discovery, tracker: Tracker, clock: Clock
+    ) -> None:
+        self._client = client
+        self._discovery = discovery
+        self._tracker = tracker
+        self._clock = clock
+
+    def using(self, client: Client) -> Applier:
+        """Return an applier that writes as another user."""
+        return Applier(client, self._discovery, self._tracker, self._clock)
+
+    async def apply(
+        self,
+        owner: ObjectRef,
+        desired: Sequence[Desired],
+        reader: ManifestReader,
+        options: ApplyOptions = ApplyOptions(),
+    ) -> ChangeSet:
+        """Make objects what they should be; what is so already costs nothing.
+
+        Args:
+            owner: in whose name.
+            desired: all of the owner's objects, in any order.
+            reader: finds their bytes.
+            options: how.
+
+        Returns:
+            What happened to each object, in the order of applying, with the server's namespace.
+
+        Raises:
+            ApplyError: an object was refused, or a stage did not become ready.
+        """
+        session = Session(
+            client=self._client,
+            discovery=self._discovery,
+            ledger=self._tracker,
+            clock=self._clock,
+            owner=owner,
+            identity=IDENTITIES[owner.kind],
+            reader=reader,
+            force=options.force,
+            verify=options.verify,
+            at_interval=options.at_interval,
+        )
+        changes = ChangeSet()
+        with self._tracker.processing(owner):
+            for stage, members in _by_stage(desired, options.custom_stages):
+                options = await self._apply_stage(session, stage, members, options, changes)
+        return changes
+
+    async def _apply_stage(
+        self,
+        session: Session,
+        stage: Stage,
+        desired: list[Desired],
+        options: ApplyOptions,
+        changes: ChangeSet,
+    ) -> ApplyOptions:
+        """Examine a stage, write it, wait for it; return the options for the next."""
+        state = _Stage()
+        await self._examine(session, state, desired)
+        _give_up_if_failed(state, changes)
+        writes = [each for each in state.members if each.desired.id not in state.actions]
+        if writes and options.before_write is not None:
+            await options.before_write()
+            options = replace(options, before_write=None)
+        await pool.each(writes, lambda target: self._write(session, stage, state, target))
+        if any(each.desired.id.kind == stages.CRD_KIND for each in writes):
+            self._discovery.invalidate()
+        changes.extend(state.changes())
+        _give_up_if_failed(state, changes)
+        if state.waiting:
+            await self._wait(session, state, options.stage_timeout_s, changes)
+        return options
+
+    # Examination ----------------------------------------------------------------------------
+
+    async def _examine(self, session: Session, state: _Stage, desired: list[Desired]) -> None:
+        due = self._due(session, desired)
+        unknown: list[Target] = []
+        for each in desired:
+            try:
+                target = await examine.locate(session, each)
+            except ObjectError as error:
+                state.failures[each.id] = error.text
+                continue
+            state.members.append(target)
+            verdict = examine.recall(session, target, due)
+            if verdict is None:
+                unknown.append(target)
+            else:
+                self._decide(state, target, verdict)
+        if len(unknown) == 1 and not state.failures and examine.is_known(session, unknown[0]):
+            self._decide(state, unknown[0], Verdict.CONFIGURE)
+            return
+        await pool.each(unknown, lambda target: self._ask(session, state, target))
+
+    async def _ask(self, session: Session, state: _Stage, target: Target) -> None:
+        try:
+            self._decide(state, target, await examine.ask(session, target))
+        except ObjectError as error:
+            state.failures[target.desired.id] = error.text
+
+    def _decide(self, state: _Stage, target: Target, verdict: Verdict) -> None:
+        obj = target.desired.id
+        if verdict in {Verdict.UNCHANGED, Verdict.SKIP}:
+            state.actions[obj] = _ACTIONS[verdict]
+        else:
+            state.verdicts[obj] = verdict
+
+    def _due(self, session: Session, desired: Iterable[Desired]) -> frozenset[ObjectId]:
+        """Return the objects that an interval's run asks about although nothing happened."""
+        if not session.at_interval:
+            return frozenset()
+        turns = self._tracker.due_for_verification(session.owner, self._clock.monotonic())
+        polled = (each.id for each in desired if self._tracker.mode(each.id) is Mode.POLL)
+        return turns.union(polled)
+
+    # Writing --------------------------------------------------------------------------------
+
+    async def _write(self, session: Session, stage: Stage, state: _Stage, target: Target) -> None:
+        obj = target.desired.id
+        verdict = state.verdicts[obj]
+        before = session.ledger.live(obj)
+        try:
+            answer, verdict = await self._send(session, target, verdict)
+        except ObjectError as error:
+            state.failures[obj] = error.text
+            return
+        live = session.ledger.record(session.owner, target.desired, answer.raw)
+        action = Action.CREATED if answer.created else _ACTIONS[verdict]
+        if verdict is Verdict.CONFIGURE and before == live:
+            action = Action.UNCHANGED
+        state.actions[obj] = action
+        if stage.is_awaited and not self._is_ready(answer.raw):
+            state.waiting[obj] = target
+
+    async def _send(
+        self, session: Session, target: Target, verdict: Verdict
+    ) -> tuple[Applied, Verdict]:
+        """Write one object.
+
+        Raises:
+            ObjectError: the server refused.
+        """
+        if verdict is Verdict.RECREATE:
+            return await force.recreate(session, target), verdict
+        if verdict is Verdict.TAKE_OVER:
+            await _take_over(session, target)
+        try:
+            return await examine.send(session, target), verdict
+        except errors.ApiError as error:
+            if verdict is not Verdict.CONFIGURE or not examine.is_known(session, target):
+                raise wording.failed(target.desired.id, "apply failed", error) from error
+            if await examine.may_recreate(session, target, error):
+                return await force.recreate(session, target), Verdict.RECREATE
+            raise wording.refused(target.desired.id, error) from error
+
+    # Waiting --------------------------------------------------------------------------------
+
+    def _is_ready(self, raw: bytes) -> bool:
+        return self._health(raw).status is health.State.CURRENT
+
+    def _health(self, raw: bytes) -> health.Health:
+        return health.assess(orjson.loads(raw), self._clock.now())
+
+    async def _wait(
+        self, session: Session, state: _Stage, timeout_s: float, changes: ChangeSet
+    ) -> None:
+        """Wait until what the stage wrote is Current."""
+        last: dict[ObjectId, health.Health] = {}
+        try:
+            async with asyncio.timeout(timeout_s):
+                await pool.each(
+                    state.waiting.values(), lambda target: self._until_ready(session, target, last)
+                )
+        except TimeoutError:
+            behind = [
+                (obj, last.get(obj, health.Health(health.State.IN_PROGRESS)))
+                for obj in state.waiting
+                if last.get(obj, health.CURRENT).status is not health.State.CURRENT
+                or obj not in last
+            ]
+            raise ApplyError([health.describe_timeout(behind)], changes) from None
+
+    async def _until_ready(
+        self, session: Session, target: Target, last: dict[ObjectId, health.Health]
+    ) -> None:
+        obj = target.desired.id
+        pause_s = STAGE_POLL_S[0]
+        while True:
+            try:
+                live = await session.client.get(target.resource, obj.namespace, obj.name)
+                last[obj] = health.assess(live, self._clock.now())
+            except errors.NotFound:
+                last[obj] = health.Health(health.State.NOT_FOUND)
+            except errors.ApiError as error:
+                last[obj] = health.Health(health.State.UNKNOWN, error.message)
+            if last[obj].status is health.State.CURRENT:
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, STAGE_POLL_S[1])
+
+
+def _by_stage(
+    desired: Iterable[Desired], custom: frozenset[str]
+) -> Iterable[tuple[Stage, list[Desired]]]:
+    """Return the stages that have members, in order, each sorted."""
+    found: dict[Stage, list[Desired]] = {}
+    for each in sorted(desired, key=lambda each: stages.sort_key(each.id)):
+        found.setdefault(stages.stage_of(each.id, custom), []).append(each)
+    return sorted(found.items())
+
+
+def _give_up_if_failed(state: _Stage, changes: ChangeSet) -> None:
+    """Raise what failed in a stage, in the order of applying."""
+    if state.failures:
+        ordered = sorted(state.failures, key=stages.sort_key)
+        raise ApplyError([state.failures[obj] for obj in ordered], changes)
+
+
+async def _take_over(session: Session, target: Target) -> None:
+    """Merge other managers' leftovers into ours, so that the apply removes what is not declared.
+
+    Raises:
+        ObjectError: the server refused, or others kept writing meanwhile.
+    """
+    obj = target.desired.id
+    desired = orjson.loads(session.reader.read(target.desired))
+    for attempt in range(1, CLEANUP_TRIES + 1):
+        try:
+            await _merge_managers(session, target, desired)
+        except errors.NotFound:
+            return
+        except errors.Conflict as error:
+            if attempt == CLEANUP_TRIES:
+                raise wording.failed(obj, _CLEANUP, error) from error
+        except errors.ApiError as error:
+            raise wording.failed(obj, _CLEANUP, error) from error
+        else:
+            return
+
+
+async def _merge_managers(session: Session, target: Target, desired: JsonObject) -> None:
+    obj = target.desired.id
+    metadata = await session.client.metadata(target.resource, obj.namespace, obj.name)
+    body = cleanup.patch(metadata, session.identity, desired)
+    if body is not None:
+        await session.client.patch(
+            target.resource,
+            obj.namespace,
+            obj.name,
+            body,
+            content_type=JSON_PATCH,
+            manager=session.identity.manager,
+        )

@@ -1,0 +1,407 @@
+"""The books of what we own in one cluster, and the judgement of what happens to it.
+
+For every object of every inventory this remembers the live state in digests, as a watch or an
+answer to our own write told it, and the baseline: what it was right after we applied it. Drift is
+a comparison of the two. No requests are made here.
+
+Invariants:
+
+- A live state never gives way to an older resourceVersion, so that events from before our own
+  write cannot look like somebody's edit.
+- While an owner is processed nothing is judged; what happened meanwhile is judged on leaving,
+  against the baseline that the processing left.
+- The same drift is told once, until the object is applied again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import random
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from kube.baseline import Baseline, key_of, pack, unpack
+from kube.desired import Desired, Flag
+from kube.feed import Feed
+from kube.ownership import IDENTITIES, Live, Owner, last_writer, look, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from api.meta import ObjectRef
+    from kube.objects import ObjectId, PartialMeta
+    from runtime.clock import Clock
+
+VERIFY_EVERY_S: Final = 24 * 3600.0
+"""Every object gets a true dry run at least this often."""
+UNCLAIMED_LIMIT: Final = 20_000
+"""Live states kept of labelled objects that are in no inventory (yet); oldest go first."""
+
+
+class DriftKind(enum.StrEnum):
+    """What somebody did to an object of ours."""
+
+    EDITED = "edited"
+    """A field of ours was changed or taken."""
+    DELETED = "deleted"
+    UNLABELLED = "unlabelled"
+    """It no longer names an owner."""
+    MOVED = "moved"
+    """It names another owner; to be told, not to be fought over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What happened to an object, and who did it."""
+
+    kind: DriftKind
+    who: str
+    """The manager that wrote last, ours if nobody else is on record; empty for a deletion."""
+    resource_version: int = 0
+    """When: the live resourceVersion it was seen at."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    version: str
+    owners: frozenset[ObjectRef]
+    live: Live | None = None
+    baseline: Baseline | None = None
+    is_gone: bool = False
+    verified_s: float = 0.0
+
+
+def _nobody_listens(_: ObjectRef, __: ObjectId, ___: Drift) -> None:
+    """Stand in until somebody wants to hear of drift."""
+
+
+class Ledger:
+    """What is owned in one cluster.
+
+    Args:
+        clock: monotonic seconds for the verification turns.
+        remembered: digests of an earlier process, see `kube.baseline.load`.
+        rng: spreads the verification turns.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        remembered: dict[bytes, bytes] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._remembered = remembered or {}
+        self._entries: dict[ObjectId, _Entry] = {}
+        self._owned: dict[ObjectRef, set[ObjectId]] = {}
+        self._unclaimed: dict[ObjectId, Live] = {}
+        self._drifts: dict[tuple[ObjectRef, ObjectId], Drift] = {}
+        self._writers: dict[ObjectId, str] = {}
+        self._busy: dict[ObjectRef, int] = {}
+        self._dirty: dict[ObjectRef, set[ObjectId]] = {}
+        self._suspects: dict[ObjectId, int] = {}
+        self.feed = Feed()
+        self.suspected = asyncio.Event()
+        """Set when `suspects` may have something to say."""
+        self.changed = asyncio.Event()
+        """Set when `pairs` has something new to save."""
+        self.on_drift: Callable[[ObjectRef, ObjectId, Drift], None] = _nobody_listens
+
+    # What is owned --------------------------------------------------------------------------
+
+    def set_inventory(self, owner: ObjectRef, entries: Iterable[tuple[ObjectId, str]]) -> None:
+        """Say which objects an owner owns, with the API version of each; replaces what was said."""
+        versions = dict(entries)
+        for obj in self._owned.get(owner, set()) - versions.keys():
+            self._disown(owner, obj)
+        for obj, version in versions.items():
+            self._own(owner, obj, version)
+        if not versions:
+            self._owned.pop(owner, None)
+        self._released(owner)
+
+    def drop_owner(self, owner: ObjectRef) -> None:
+        """Forget an owner and all that only it owns."""
+        self.set_inventory(owner, ())
+        self._dirty.pop(owner, None)
+
+    def forget(self, owner: ObjectRef, obj: ObjectId) -> None:
+        """Take one object out of an owner's inventory, because it is being deleted."""
+        self._disown(owner, obj)
+
+    def owners(self, obj: ObjectId) -> frozenset[ObjectRef]:
+        """Return everybody whose inventory names an object."""
+        entry = self._entries.get(obj)
+        return entry.owners if entry else frozenset()
+
+    def owned(self, owner: ObjectRef) -> Iterator[tuple[ObjectId, str]]:
+        """Iterate over an owner's objects with the API version of each."""
+        for obj in self._owned.get(owner, ()):
+            yield obj, self._entries[obj].version
+
+    def baseline(self, obj: ObjectId) -> Baseline | None:
+        """Return what an object was right after we applied it, if we did."""
+        entry = self._entries.get(obj)
+        return entry.baseline if entry else None
+
+    def live(self, obj: ObjectId) -> Live | None:
+        """Return what is known of the live object; None where it is absent or not known."""
+        entry = self._entries.get(obj)
+        return entry.live if entry else None
+
+    def is_gone(self, obj: ObjectId) -> bool:
+        """Whether an object was looked for and does not exist."""
+        entry = self._entries.get(obj)
+        return entry is not None and entry.is_gone
+
+    def is_current(self, owner: ObjectRef, desired: Desired) -> bool:
+        """Whether an object was applied as desired, by this owner, and nobody touched it since."""
+        entry = self._entries.get(desired.id)
+        if entry is None or entry.baseline is None or entry.live is None:
+            return False
+        return entry.baseline.desired == desired.digest and _judge(owner, entry) is None
+
+    # What we did ----------------------------------------------------------------------------
+
+    def record(self, owner: ObjectRef, desired: Desired, applied_raw: bytes) -> Live:
+        """Note the answer to our own write, which becomes the baseline."""
+        return self.settle(owner, desired, read(applied_raw))
+
+    def settle(self, owner: ObjectRef, desired: Desired, metadata: PartialMeta) -> Live:
+        """Note that an object is as desired, and this metadata is how that looks."""
+        live = look(metadata, IDENTITIES[owner.kind])
+        self._settle(owner, desired, live, live.ownership)
+        return live
+
+    def settle_present(self, owner: ObjectRef, desired: Desired, metadata: PartialMeta) -> None:
+        """Note an object that is only kept in existence; whoever changes it may."""
+        self._settle(owner, desired, look(metadata, IDENTITIES[owner.kind]), b"")
+
+    def settle_absent(self, obj: ObjectId) -> None:
+        """Note that an object is not there, as the server said just now."""
+        entry = self._entries.get(obj)
+        if entry:
+            entry.live, entry.is_gone = None, True
+
+    def _settle(self, owner: ObjectRef, desired: Desired, live: Live, ownership: bytes) -> None:
+        entry = self._own(owner, desired.id, desired.version)
+        entry.baseline = Baseline(live.uid, desired.digest, ownership)
+        entry.verified_s = self._clock.monotonic()
+        entry.is_gone = False
+        if entry.live is None or not _is_older(live, entry.live):
+            entry.live = live
+        self._suspects.pop(desired.id, None)
+        self.changed.set()
+        for each in entry.owners:
+            self._drifts.pop((each, desired.id), None)
+        self._happened(desired.id, entry)
+
+    # What happened --------------------------------------------------------------------------
+
+    def observe(self, obj: ObjectId, metadata: PartialMeta, kind: str = "Kustomization") -> None:
+        """Take in an object's metadata from a watch, a list or a read.
+
+        Args:
+            obj: the object.
+            metadata: its metadata.
+            kind: the kind of owner whose labels and manager count.
+        """
+        identity = IDENTITIES[kind]
+        live = look(metadata, identity)
+        entry = self._entries.get(obj)
+        if entry is None:
+            self._hold(obj, live)
+            return
+        if all(owner.kind != kind for owner in entry.owners):
+            return
+        if entry.live is not None and _is_older(live, entry.live):
+            return
+        entry.live, entry.is_gone = live, False
+        self._suspects.pop(obj, None)
+        self._recall(entry)
+        if entry.baseline is not None and entry.baseline.ownership != live.ownership:
+            self._writers[obj] = last_writer(metadata, identity.manager)
+        self._happened(obj, entry)
+
+    def suspect(self, obj: ObjectId, resource_version: int) -> None:
+        """Note that an object left a watch: deleted, or no longer labelled. A read must tell.
+
+        Args:
+            obj: the object.
+            resource_version: when it left; what we know from later stands.
+        """
+        self._unclaimed.pop(obj, None)
+        entry = self._entries.get(obj)
+        if entry is None or (entry.live and entry.live.resource_version > resource_version):
+            return
+        self._suspects[obj] = resource_version
+        self.suspected.set()
+
+    def vanished(self, obj: ObjectId, resource_version: int) -> None:
+        """Note that a suspect was looked for and does not exist."""
+        entry = self._entries.get(obj)
+        if entry is None or (entry.live and entry.live.resource_version > resource_version):
+            return
+        entry.live, entry.is_gone = None, True
+        self._suspects.pop(obj, None)
+        self._happened(obj, entry)
+
+    def suspects(self) -> list[tuple[ObjectId, int]]:
+        """Return the suspects whose read is due: those of owners that are not being processed."""
+        return [
+            (obj, version)
+            for obj, version in self._suspects.items()
+            if obj in self._entries and not self._is_processed(self._entries[obj])
+        ]
+
+    def known(self, group: str, kind: str) -> list[ObjectId]:
+        """Return the objects of one kind that are thought to exist."""
+        return [
+            obj
+            for obj, entry in self._entries.items()
+            if entry.live is not None and obj.kind == kind and obj.group == group
+        ]
+
+    @contextlib.contextmanager
+    def processing(self, owner: ObjectRef) -> Iterator[None]:
+        """Hold back all judgement about an owner's objects until the block ends."""
+        self._busy[owner] = self._busy.get(owner, 0) + 1
+        try:
+            yield
+        finally:
+            self._busy[owner] -= 1
+            if not self._busy[owner]:
+                del self._busy[owner]
+                for obj in self._dirty.pop(owner, set()):
+                    self._tell(owner, obj)
+                self.suspected.set()
+
+    def due_for_verification(self, owner: ObjectRef, now: float) -> frozenset[ObjectId]:
+        """Return the objects whose turn for a true dry run has come.
+
+        Args:
+            owner: whose objects.
+            now: monotonic seconds.
+        """
+        return frozenset(
+            obj
+            for obj in self._owned.get(owner, ())
+            if now - self._entries[obj].verified_s >= VERIFY_EVERY_S
+        )
+
+    def pairs(self) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over what the baseline file should hold, what nobody claimed yet included."""
+        yield from self._remembered.items()
+        for entry in self._entries.values():
+            if entry.baseline is not None:
+                yield pack(entry.baseline)
+
+    # ----------------------------------------------------------------------------------------
+
+    def _claimed(self, owner: ObjectRef, obj: ObjectId, version: str) -> None:
+        """Hear that an owner has one more object; for a subclass that watches."""
+
+    def _released(self, owner: ObjectRef) -> None:
+        """Hear that an owner may have fewer objects; for a subclass that watches."""
+
+    def _own(self, owner: ObjectRef, obj: ObjectId, version: str) -> _Entry:
+        entry = self._entries.get(obj)
+        if entry is None:
+            turn = self._clock.monotonic() - self._rng.uniform(0, VERIFY_EVERY_S)
+            entry = _Entry(sys.intern(version), frozenset(), verified_s=turn)
+            entry.live = self._unclaimed.pop(obj, None)
+            self._recall(entry)
+            self._entries[obj] = entry
+        entry.version = sys.intern(version)
+        if owner not in entry.owners:
+            entry.owners = self._shared(owner, entry.owners | {owner})
+            self._owned.setdefault(owner, set()).add(obj)
+            self._claimed(owner, obj, version)
+        return entry
+
+    def _shared(self, owner: ObjectRef, owners: frozenset[ObjectRef]) -> frozenset[ObjectRef]:
+        """Return one object for equal sets, since thousands of objects have the same owner."""
+        neighbour = next(iter(self._owned.get(owner, ())), None)
+        if neighbour is not None and self._entries[neighbour].owners == owners:
+            return self._entries[neighbour].owners
+        return owners
+
+    def _disown(self, owner: ObjectRef, obj: ObjectId) -> None:
+        self._owned.get(owner, set()).discard(obj)
+        self._drifts.pop((owner, obj), None)
+        entry = self._entries.get(obj)
+        if entry is None:
+            return
+        entry.owners -= {owner}
+        if not entry.owners:
+            del self._entries[obj]
+            self._writers.pop(obj, None)
+            self._suspects.pop(obj, None)
+            if entry.live is not None:
+                self._hold(obj, entry.live)
+
+    def _hold(self, obj: ObjectId, live: Live) -> None:
+        self._unclaimed[obj] = live
+        if len(self._unclaimed) > UNCLAIMED_LIMIT:
+            del self._unclaimed[next(iter(self._unclaimed))]
+
+    def _recall(self, entry: _Entry) -> None:
+        """Take the baseline of an earlier process, should it know the object."""
+        if entry.baseline is None and entry.live is not None and self._remembered:
+            digests = self._remembered.pop(key_of(entry.live.uid), None)
+            if digests is not None:
+                entry.baseline = unpack(entry.live.uid, digests)
+
+    def _is_processed(self, entry: _Entry) -> bool:
+        return any(owner in self._busy for owner in entry.owners)
+
+    def _happened(self, obj: ObjectId, entry: _Entry) -> None:
+        self.feed.publish(obj)
+        for owner in entry.owners:
+            if owner in self._busy:
+                self._dirty.setdefault(owner, set()).add(obj)
+            else:
+                self._tell(owner, obj)
+
+    def _tell(self, owner: ObjectRef, obj: ObjectId) -> None:
+        """Report an object's drift, unless the same was reported before."""
+        entry = self._entries.get(obj)
+        if entry is None or owner not in entry.owners:
+            return
+        kind = _judge(owner, entry)
+        if kind is None:
+            self._drifts.pop((owner, obj), None)
+            return
+        version = entry.live.resource_version if entry.live else 0
+        who = "" if kind is DriftKind.DELETED else self._writers.get(obj, "")
+        drift, told = Drift(kind, who, version), self._drifts.get((owner, obj))
+        if told is None or (told.kind, told.who) != (kind, who):
+            self._drifts[owner, obj] = drift
+            self.on_drift(owner, obj, drift)
+
+
+def _judge(owner: ObjectRef, entry: _Entry) -> DriftKind | None:
+    """Return what is wrong with an object from an owner's point of view, or None."""
+    baseline, live = entry.baseline, entry.live
+    if baseline is None:
+        return None
+    if live is None:
+        return DriftKind.DELETED if entry.is_gone else None
+    if live.is_deleting or live.flags & Flag.IGNORE or not baseline.ownership:
+        return None
+    if live.ownership == baseline.ownership:
+        return None
+    if live.owner is None:
+        return DriftKind.UNLABELLED
+    if live.owner != Owner(owner.namespace, owner.name):
+        return DriftKind.MOVED
+    return DriftKind.EDITED
+
+
+def _is_older(live: Live, than: Live) -> bool:
+    return live.resource_version < than.resource_version

@@ -1,0 +1,199 @@
+"""Who owns what of a live object, as one small digest that changes when somebody takes a field.
+
+The API server keeps, per manager, the set of fields it owns. A field of ours that anybody else
+changes leaves our entry, so a digest of the object's uid and of our own entry answers "is there
+drift?" without reading the object and without a dry run. A write of the same value, or of a field
+we do not own, leaves the entry alone. The entry's time is part of the digest because an apply
+under our own name with other values changes nothing else. Everything here is pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from api import meta
+from kube.desired import DIGEST_SIZE, Flag, flags_of
+from kube.objects import ManagedField, PartialMeta, PartialObject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+APPLY: Final = "Apply"
+UPDATE: Final = "Update"
+
+LEGACY_ANNOTATIONS: Final = (
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "kustomize.toolkit.fluxcd.io/checksum",
+    "fluxcd.io/sync-checksum",
+)
+"""Annotations that an apply removes, as Flux does: an earlier owner's book-keeping."""
+LEGACY_LABELS: Final = ("fluxcd.io/sync-gc-mark",)
+"""Labels that an apply removes."""
+
+
+class Absorbed(NamedTuple):
+    """Managers whose fields become ours at the next apply, so that what they added disappears."""
+
+    name: str
+    operations: frozenset[str]
+    is_prefix: bool = True
+
+    def matches(self, entry: ManagedField) -> bool:
+        """Whether an entry of ``managedFields`` belongs to these managers."""
+        if entry.operation not in self.operations:
+            return False
+        return entry.manager.startswith(self.name) if self.is_prefix else entry.manager == self.name
+
+
+_BOTH: Final = frozenset({APPLY, UPDATE})
+_UPDATES: Final = frozenset({UPDATE})
+_APPLIES: Final = frozenset({APPLY})
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """How one kind of owner signs the objects it applies."""
+
+    manager: str
+    """Its field manager."""
+    name_label: str
+    namespace_label: str
+    absorbed: tuple[Absorbed, ...]
+
+    def labels(self, owner: meta.ObjectRef) -> dict[str, str]:
+        """Return the labels that every object of an owner carries."""
+        return {self.name_label: owner.name, self.namespace_label: owner.namespace}
+
+
+_COMMON: Final = (Absorbed("kubectl", _BOTH), Absorbed("before-first-apply", _UPDATES))
+IDENTITIES: Final[Mapping[str, Identity]] = MappingProxyType(
+    {
+        "Kustomization": Identity(
+            meta.KUSTOMIZE_MANAGER,
+            meta.OWNER_NAME,
+            meta.OWNER_NAMESPACE,
+            (*_COMMON, Absorbed(meta.KUSTOMIZE_MANAGER, _UPDATES)),
+        ),
+        "FluxInstance": Identity(
+            meta.INSTANCE_MANAGER,
+            f"{meta.INSTANCE_GROUP}/name",
+            f"{meta.INSTANCE_GROUP}/namespace",
+            (
+                *_COMMON,
+                Absorbed(meta.KUSTOMIZE_MANAGER, _APPLIES, is_prefix=False),
+                Absorbed("helm", _UPDATES, is_prefix=False),
+                Absorbed("flux", _BOTH, is_prefix=False),
+            ),
+        ),
+    }
+)
+"""The identity of each kind that owns objects."""
+
+
+class Owner(NamedTuple):
+    """The owner that an object's labels name."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is remembered of a live object: enough to see drift, half a kilobyte at most."""
+
+    uid: str
+    resource_version: int
+    ownership: bytes
+    """See `digest_of`."""
+    owner: Owner | None
+    flags: Flag
+    is_deleting: bool = False
+
+
+_DECODER: Final = msgspec.json.Decoder(PartialObject)
+
+
+def read(raw: bytes) -> PartialMeta:
+    """Decode the metadata of an object as a server sent it."""
+    return _DECODER.decode(raw).metadata
+
+
+def look(metadata: PartialMeta, identity: Identity) -> Live:
+    """Condense an object's metadata into what is remembered of it."""
+    version = metadata.resource_version
+    return Live(
+        uid=metadata.uid,
+        resource_version=int(version) if version.isdigit() else 0,
+        ownership=digest_of(metadata, identity.manager),
+        owner=owner_of(metadata.labels, identity),
+        flags=_live_flags(metadata, identity),
+        is_deleting=metadata.deletion_timestamp is not None,
+    )
+
+
+def digest_of(metadata: PartialMeta, manager: str) -> bytes:
+    """Return the digest of an object's uid and of a manager's own apply entry.
+
+    The entry of a subresource is another one. An object that the manager never applied has a
+    digest too, which no applied object shares.
+    """
+    state = hashlib.blake2b(metadata.uid.encode(), digest_size=DIGEST_SIZE)
+    entry = apply_entry(metadata, manager)
+    if entry is not None:
+        state.update(f"\0{entry.manager}\0{entry.operation}\0{entry.api_version}\0".encode())
+        state.update(f"{entry.time}\0".encode())
+        state.update(bytes(entry.fields_v1))
+    return state.digest()
+
+
+def apply_entry(metadata: PartialMeta, manager: str) -> ManagedField | None:
+    """Return the entry of a manager's server-side apply of the main resource, if there is one."""
+    for entry in _main(metadata):
+        if entry.manager == manager and entry.operation == APPLY:
+            return entry
+    return None
+
+
+def owner_of(labels: Mapping[str, str], identity: Identity) -> Owner | None:
+    """Return the owner that labels name, or None where they name nobody."""
+    name = labels.get(identity.name_label, "")
+    return Owner(labels.get(identity.namespace_label, ""), name) if name else None
+
+
+def is_absorbed(entry: ManagedField, identity: Identity) -> bool:
+    """Whether an entry's fields become ours at the next apply; subresources never do."""
+    if entry.subresource or (entry.manager, entry.operation) == (identity.manager, APPLY):
+        return False
+    return any(absorbed.matches(entry) for absorbed in identity.absorbed)
+
+
+def last_writer(metadata: PartialMeta, manager: str) -> str:
+    """Name who wrote last besides a manager; the manager itself where nobody else did.
+
+    The time of an entry has a resolution of one second; among equals the later one in the list
+    wins, which the server sorts by time.
+    """
+    latest, name = "", manager
+    for entry in _main(metadata):
+        if entry.manager != manager and entry.time >= latest:
+            latest, name = entry.time, entry.manager
+    return name
+
+
+def _main(metadata: PartialMeta) -> Iterator[ManagedField]:
+    return (entry for entry in metadata.managed_fields if not entry.subresource)
+
+
+def _live_flags(metadata: PartialMeta, identity: Identity) -> Flag:
+    flags = flags_of(metadata.labels, metadata.annotations)
+    is_foreign = (
+        any(key in metadata.annotations for key in LEGACY_ANNOTATIONS)
+        or any(key in metadata.labels for key in LEGACY_LABELS)
+        or any(is_absorbed(entry, identity) for entry in metadata.managed_fields)
+    )
+    return flags | Flag.FOREIGN if is_foreign else flags
