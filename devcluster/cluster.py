@@ -288,7 +288,7 @@ class Cluster(access.Access):
         return "".join(self._programs[name].tail(50) for name in ("etcd", "kube-apiserver"))
 
 
-_NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
+_NAMES = ("etcd", "kube-apiserver", *components.COMPONENTS)
 
 _NODE = """\
 apiVersion: v1

@@ -15,11 +15,19 @@ from devcluster import access, toolcache
 if TYPE_CHECKING:
     from pathlib import Path
 
+COMPONENTS = ("kube-controller-manager", "kube-scheduler", "kwok")
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata"}],
+    "rules": [
+        {"level": "None", "userGroups": ["system:serviceaccounts"]},
+        {
+            "level": "None",
+            "users": ["system:apiserver", *(f"system:{name}" for name in COMPONENTS)],
+        },
+        {"level": "Metadata"},
+    ],
 }
 _SERVICE_RANGE = "10.96.0.0/16"
 

@@ -345,18 +345,22 @@ def _authorization(basic: tuple[str, str] | None, bearer: str | None) -> str:
 
 
 def main() -> None:
-    """Serve until a signal comes; the first line of output is the port."""
-    parser = argparse.ArgumentParser(
-        description="Serve bare Git repositories over HTTP on loopback."
-    )
+    """Serve over https until a signal comes; the authority's certificate goes to a file."""
+    parser = argparse.ArgumentParser(description="Serve bare Git repositories on loopback.")
     parser.add_argument("root", type=Path)
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--ca", type=Path, required=True, help="where to write the authority")
+    parser.add_argument("--credentials", type=Path, help="a file with user:password")
     options = parser.parse_args()
+    basic = None
+    if options.credentials:
+        user, _, password = options.credentials.read_text().strip().partition(":")
+        basic = (user, password)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with GitServer(options.root, port=options.port) as server:
-        print(server.port, flush=True)
+    with GitServer(options.root, port=options.port, basic=basic, tls=True) as server:
+        options.ca.write_bytes(server.ca)
         ended.wait()
 
 

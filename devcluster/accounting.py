@@ -1,0 +1,97 @@
+"""Counts the requests that an API server answered, from its own records.
+
+The audit log tells who asked; a counter of the API server's metrics tells of all clients together,
+and serves where somebody else started the API server.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from devcluster.api import Api
+
+_TOTAL = re.compile(rb"^apiserver_request_total\{([^}]*)\} (\S+)", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+_LONG = {"watch", "WATCH", "CONNECT"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What requests are counted by."""
+
+    verb: str
+    """get, list, patch, apply, create, update, delete, deletecollection."""
+    resource: str
+    """Plural, with its subresource: ``kustomizations/status``."""
+
+
+class AuditLog:
+    """Reads the records of one user from an audit log, from where it stopped the last time.
+
+    Args:
+        path: the log.
+        user: whose requests count; those made in somebody else's name included.
+    """
+
+    def __init__(self, path: Path, user: str) -> None:
+        self._path = path
+        self._user = user
+        self._offset = 0
+
+    def take(self) -> Counter[Kind]:
+        """Return what has been answered since the last call; watches do not count."""
+        counts: Counter[Kind] = Counter()
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self._offset += len(line)
+                record = json.loads(line)
+                if record["user"].get("username") == self._user and record["verb"] not in _LONG:
+                    counts[_kind(record)] += 1
+        return counts
+
+
+class Totals:
+    """Counts the requests of all clients by ``apiserver_request_total``.
+
+    Args:
+        api: an administrator's connection; its own requests for the metrics are left out.
+    """
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._last = self._read()
+
+    def take(self) -> Counter[Kind]:
+        """Return what has been answered since the last call; watches do not count."""
+        now = self._read()
+        counts = now - self._last
+        self._last = now
+        return counts
+
+    def _read(self) -> Counter[Kind]:
+        _, text = self._api.raw("GET", "/metrics")
+        counts: Counter[Kind] = Counter()
+        for labels, value in _TOTAL.findall(text):
+            named = dict(_LABEL.findall(labels.decode()))
+            if named["verb"] not in _LONG and named.get("resource"):
+                resource = "/".join(filter(None, (named["resource"], named.get("subresource"))))
+                counts[Kind(named["verb"].lower(), resource)] += int(float(value))
+        return counts
+
+
+def _kind(record: dict[str, dict[str, str]]) -> Kind:
+    reference = record.get("objectRef", {})
+    resource = "/".join(
+        filter(None, (reference.get("resource", "-"), reference.get("subresource")))
+    )
+    return Kind(str(record["verb"]), resource)
