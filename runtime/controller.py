@@ -240,8 +240,8 @@ class Controller:
         self._queue.add_after(ref, delay_s, cause=cause)
 
     def active(self) -> int:
-        """Return how many slots are in use."""
-        return sum(run.has_slot for run in self._runs.values())
+        """Return how many slots are in use; may be called from any thread."""
+        return sum(run.has_slot for run in tuple(self._runs.values()))
 
     def waiting(self) -> int:
         """Return how many runs have given their slot back and only wait."""

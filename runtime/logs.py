@@ -121,6 +121,7 @@ class FailureLog:
             logging.DEBUG if is_repeated else level,
             message,
             exc_info=None if is_known else error,
+            stacklevel=2,
             extra=extra,
         )
 
@@ -128,7 +129,7 @@ class FailureLog:
         """Log that ``key`` is well, if it was failing."""
         failing = self._failing.pop(key, None)
         if failing is not None:
-            self._logger.info(message, extra={"failures": failing.failures, **details})
+            self._logger.info(message, extra={"failures": failing.failures, **details}, stacklevel=2)
 
     def is_failing(self, key: Hashable) -> bool:
         """Tell whether ``key`` has failed since it was last well."""

@@ -157,14 +157,12 @@ class Supervisor:
         try:
             while True:
                 started = self._clock.monotonic()
-                try:
-                    await child.run()
-                except Exception as error:  # noqa: BLE001 - the guard of the design: a child's failure is its own
-                    if self._clock.monotonic() - started >= MAX_BACKOFF_S:
-                        self._recover(child)
-                    await self._back_off(child, error)
-                else:
+                error = await _failure(child)
+                if error is None:
                     return
+                if self._clock.monotonic() - started >= MAX_BACKOFF_S:
+                    self._recover(child)
+                await self._back_off(child, error)
         finally:
             child.phase = Phase.STOPPED
 
@@ -196,3 +194,18 @@ class Supervisor:
     def _cancel(self, child: _Child) -> None:
         if child.task is not None:
             child.task.cancel()
+
+
+async def _failure(child: _Child) -> Exception | None:
+    """Run a child and return how it failed, or None when it came to its end."""
+    try:
+        await child.run()
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # Nobody stopped this child: something inside awaited what had been cancelled.
+        return RuntimeError(f"cancelled from inside: {error!r}")
+    except Exception as error:  # noqa: BLE001 - what a supervisor is for
+        return error
+    return None

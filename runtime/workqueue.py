@@ -104,12 +104,20 @@ class Work(Generic[K]):
     key: K
     cause: str
     """What woke the key, for people: ``GitRepository/flux-system/apps``, ``interval``, ..."""
-    started: float
+    loop: asyncio.AbstractEventLoop
+    started: float = field(init=False)
     """When it was handed out, in the event loop's time."""
     superseded: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the key is added again while it is being processed, but not with ``low``."""
     superseded_by: str = ""
     """The cause of the first such add."""
+
+    def __post_init__(self) -> None:
+        self.started = self.loop.time()
+
+    def running_s(self) -> float:
+        """Return for how many seconds it has run; may be called from any thread."""
+        return self.loop.time() - self.started
 
 
 class _Ready:
@@ -124,7 +132,8 @@ class _Ready:
 class WorkQueue(Generic[K]):
     """The queue; see the module's docstring for its invariants.
 
-    Must be used from one event loop, whose clock it lives by.
+    Must be used from one event loop, whose clock it lives by; what only measures (`depth`,
+    `processing`, `unfinished_s`, `longest_running_s`) may be called from any thread.
 
     Args:
         observer: hears every add, start and finish; `metrics.Metrics.queue` makes one.
@@ -203,7 +212,7 @@ class WorkQueue(Generic[K]):
             KeyError: the key is not being processed.
         """
         del self._processing[work.key]
-        self._observer.finished(asyncio.get_running_loop().time() - work.started)
+        self._observer.finished(work.running_s())
         dirty = self._dirty.pop(work.key, None)
         if dirty is not None:
             self._lane(dirty)[work.key] = dirty
@@ -232,13 +241,12 @@ class WorkQueue(Generic[K]):
 
     def longest_running_s(self) -> float:
         """Return for how many seconds the oldest processing has run; 0 when there is none."""
-        oldest = next(iter(self._processing.values()), None)
-        return 0.0 if oldest is None else asyncio.get_running_loop().time() - oldest.started
+        works = self.processing()
+        return works[0].running_s() if works else 0.0
 
     def unfinished_s(self) -> float:
         """Return the seconds that everything being processed has run, added up."""
-        now = asyncio.get_running_loop().time()
-        return sum(now - work.started for work in self._processing.values())
+        return sum(work.running_s() for work in self.processing())
 
     def _is_pending(self, key: K) -> bool:
         return key in self._high or key in self._low or key in self._dirty
@@ -299,9 +307,9 @@ class WorkQueue(Generic[K]):
     def _take(self) -> Work[K]:
         lane = self._high or self._low
         key, ready = lane.popitem(last=False)
-        now = asyncio.get_running_loop().time()
-        work = self._processing[key] = Work(key, ready.cause, now)
-        self._observer.started(now - ready.since)
+        loop = asyncio.get_running_loop()
+        work = self._processing[key] = Work(key, ready.cause, loop)
+        self._observer.started(work.started - ready.since)
         if self._high or self._low:
             self._changed.set()
         return work
