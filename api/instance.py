@@ -76,7 +76,7 @@ class Cluster(Struct, frozen=True, kw_only=True):
     )
     """Kind of cluster; a record."""
     size: Annotated[str, rules.one_of("small", "medium", "large")] = ""
-    """How many objects of a kind are reconciled at once: 5, 10 or 20."""
+    """How many Kustomizations are reconciled at once: 5, 10 or 20."""
     network_policy: bool = True
     """Whether network policies guard the controllers; a record."""
     multitenant: bool = False

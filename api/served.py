@@ -48,6 +48,11 @@ def unserved(obj: AnyKind) -> tuple[str, ...]:
     return tuple(f"spec.{path}" for path in found)
 
 
+def opens_tenants(obj: FluxInstance) -> bool:
+    """Tell whether an instance keeps tenants apart in a way that is not served yet."""
+    return obj.spec.cluster is not None and any(_cluster(obj.spec.cluster))
+
+
 def message(paths: tuple[str, ...]) -> str:
     """Return the message of the Stalled condition for a non-empty result of `unserved`."""
     fields = "field is" if len(paths) == 1 else "fields are"

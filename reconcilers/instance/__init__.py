@@ -1,0 +1,8 @@
+"""FluxInstance: what a cluster is synchronised with, and which reconcilers are on there."""
+
+from __future__ import annotations
+
+from reconcilers.instance.reconciler import InstanceReconciler
+from reconcilers.instance.scope import components, on_sync
+
+__all__ = ["InstanceReconciler", "components", "on_sync"]

@@ -1,0 +1,156 @@
+"""Applies the objects of a FluxInstance and removes those that it no longer names.
+
+The pair are Flux objects, which the informers hold whole: whether there is anything to do is seen
+without a request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from api import meta
+from api.kustomize import Kustomization
+from api.meta import InventoryEntry
+from api.source import GitRepository
+from kube import cleanup, client, errors, ownership
+from kube import inventory as inventories
+from kube.objects import GVK, ObjectId
+from reconcilers.instance import scope, sync
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from api.instance import FluxInstance
+    from kube.objects import JsonObject, Resource
+    from reconcilers.context import ClusterContext
+
+PRUNE: Final = f"{meta.INSTANCE_GROUP}/prune"
+"""Annotation or label by which an object of an instance is kept from being deleted."""
+
+
+def inventory(wanted: Iterable[JsonObject]) -> tuple[InventoryEntry, ...]:
+    """Return the inventory of what is applied."""
+    return tuple(
+        InventoryEntry(id=ObjectId.of(each).entry, v=GVK.of(each).version) for each in wanted
+    )
+
+
+def name(manifest: JsonObject) -> str:
+    """Return ``Kind/namespace/name``."""
+    return str(ObjectId.of(manifest))
+
+
+def live(context: ClusterContext, manifest: JsonObject) -> GitRepository | Kustomization | None:
+    """Return the live object of a manifest of the pair, None where there is none."""
+    key = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+    if manifest["kind"] == GitRepository.KIND:
+        return context.gitrepositories.get(*key)
+    return context.kustomizations.get(*key)
+
+
+async def apply_all(context: ClusterContext, wanted: Iterable[JsonObject]) -> list[str]:
+    """Apply what is not as it should be.
+
+    Returns:
+        A line for each object that was written, ``Kind/namespace/name created``.
+
+    Raises:
+        ApiError: the API server refused one.
+    """
+    lines = []
+    for manifest in wanted:
+        found = live(context, manifest)
+        if sync.is_current(found, manifest):
+            continue
+        is_created = await _apply(context, manifest, exists=found is not None)
+        lines.append(f"{name(manifest)} {'created' if is_created else 'configured'}")
+    return lines
+
+
+async def _apply(context: ClusterContext, manifest: JsonObject, *, exists: bool) -> bool:
+    """Apply one object; return whether it was created."""
+    resource = await context.discovery.resource(GVK.of(manifest))
+    metadata = manifest["metadata"]
+    if exists:
+        await _adopt(context, resource, manifest)
+    applied = await context.client.apply(
+        resource,
+        orjson.dumps(manifest),
+        metadata["namespace"],
+        metadata["name"],
+        manager=meta.INSTANCE_MANAGER,
+    )
+    informers = {
+        GitRepository.KIND: context.gitrepositories.observe,
+        Kustomization.KIND: context.kustomizations.observe,
+    }
+    informers[manifest["kind"]](applied.raw)
+    return applied.created
+
+
+async def _adopt(context: ClusterContext, resource: Resource, manifest: JsonObject) -> None:
+    """Take an object over from whoever applied it before: kubectl, Flux's bootstrap, Helm."""
+    key = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+    try:
+        metadata = await context.client.metadata(resource, *key)
+    except errors.NotFound:
+        return
+    patch = cleanup.patch(metadata, scope.IDENTITY, manifest)
+    if patch is not None:
+        await context.client.patch(
+            resource, *key, patch, content_type=client.JSON_PATCH, manager=meta.INSTANCE_MANAGER
+        )
+
+
+async def prune(
+    context: ClusterContext, flux: FluxInstance, kept: Iterable[InventoryEntry]
+) -> list[str]:
+    """Delete what the instance applied before and no longer names.
+
+    As in the operator, deleting the sync Kustomization lets it prune what it applied.
+
+    Returns:
+        A line for each object that was deleted.
+
+    Raises:
+        ApiError: the API server refused.
+    """
+    if flux.status.inventory is None:
+        return []
+    old = inventories.parse(flux.status.inventory.entries)
+    gone = inventories.without(old, inventories.parse(kept))
+    lines = []
+    for obj, version in reversed(gone):
+        resource = await context.discovery.resource(GVK(obj.group, version, obj.kind))
+        if await _delete(context, flux, resource, obj):
+            lines.append(f"{obj} deleted")
+    return lines
+
+
+async def _delete(
+    context: ClusterContext, flux: FluxInstance, resource: Resource, obj: ObjectId
+) -> bool:
+    """Delete one object that still belongs to the instance; return whether it did."""
+    try:
+        metadata = await context.client.metadata(resource, obj.namespace, obj.name)
+        if not owns(flux, metadata) or _is_kept(metadata):
+            return False
+        await context.client.delete(resource, obj.namespace, obj.name, uid=metadata.uid)
+    except errors.NotFound:
+        return False
+    return True
+
+
+def owns(flux: FluxInstance, metadata: meta.ObjectMeta) -> bool:
+    """Tell whether an object's labels name the instance as its owner."""
+    owner = ownership.owner_of(metadata.labels, scope.IDENTITY)
+    return owner == (flux.metadata.namespace, flux.metadata.name)
+
+
+def _is_kept(metadata: meta.ObjectMeta) -> bool:
+    return any(
+        values.get(PRUNE, "").lower() == "disabled"
+        for values in (metadata.labels, metadata.annotations)
+    )

@@ -1,0 +1,72 @@
+"""Which reconcilers a FluxInstance switches on, and which events concern it; pure functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from api import instance, meta, served
+from kube import ownership
+from runtime import conditions
+
+if TYPE_CHECKING:
+    from api.instance import FluxInstance
+    from api.kustomize import Kustomization
+    from api.meta import Condition, ObjectMeta, ObjectRef
+    from api.source import GitRepository
+
+IDENTITY: Final = ownership.IDENTITIES[instance.FluxInstance.KIND]
+"""How a FluxInstance signs what it creates."""
+
+
+def components(flux: FluxInstance | None) -> frozenset[str]:
+    """Return the components whose work the daemon does in a cluster.
+
+    A cluster without a FluxInstance gets the operator's default ones. Where the instance asks for
+    tenants to be kept apart in a way that is not served, nothing is reconciled at all: going on
+    would give every tenant the daemon's own rights.
+    """
+    if flux is None:
+        return frozenset(instance.DEFAULT_COMPONENTS)
+    if served.opens_tenants(flux):
+        return frozenset()
+    return flux.spec.enabled
+
+
+def is_disabled(flux: FluxInstance) -> bool:
+    """Tell whether the instance's annotation switches its reconciliation off."""
+    return flux.metadata.annotations.get(meta.INSTANCE_RECONCILE, "").lower() == "disabled"
+
+
+def on_sync(
+    cluster: str,
+    old: Kustomization | GitRepository | None,
+    new: Kustomization | GitRepository | None,
+) -> list[tuple[ObjectRef, str]]:
+    """Return the FluxInstance to wake, with the cause, when one of its sync pair changes.
+
+    What counts is what the instance wrote (spec, labels, annotations, existence) and what it waits
+    for (the Ready condition); other changes of status do not.
+    """
+    obj = new or old
+    owner = ownership.owner_of(obj.metadata.labels, IDENTITY) if obj else None
+    if owner is None and old is not None:
+        owner = ownership.owner_of(old.metadata.labels, IDENTITY)
+    if obj is None or owner is None:
+        return []
+    if old and new and _told(old.metadata, _ready(old)) == _told(new.metadata, _ready(new)):
+        return []
+    ref = meta.ObjectRef(cluster, instance.FluxInstance.KIND, owner.namespace, owner.name)
+    return [(ref, str(obj.ref(cluster)))]
+
+
+def _ready(obj: Kustomization | GitRepository) -> Condition | None:
+    return conditions.get(obj.status.conditions, meta.READY)
+
+
+def _told(metadata: ObjectMeta, ready: Condition | None) -> tuple[object, ...]:
+    """Return what an instance takes notice of."""
+    annotations = {
+        key: value for key, value in metadata.annotations.items() if key != meta.REQUESTED_AT
+    }
+    verdict = (ready.status, ready.message, ready.observed_generation) if ready else None
+    return metadata.uid, metadata.generation, metadata.labels, annotations, verdict
