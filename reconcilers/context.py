@@ -13,21 +13,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from kube.apply import Applier
+    from sources.git import GitFetcher
+
     from api.instance import FluxInstance
     from api.kustomize import Kustomization
     from api.meta import ObjectRef
     from api.notification import Receiver
     from api.source import GitRepository
-    from kube.apply import Applier
     from kube.client import Client
     from kube.discovery import Discovery
     from kube.informer import Informer
     from kube.tracker import Tracker
     from runtime.clock import Clock
     from runtime.events import EventBus
+    from runtime.limits import Processes, Threads
     from runtime.metrics import Metrics
-    from runtime.supervisor import Limiter
-    from sources.git import GitFetcher
     from sources.storage import Storage
 
 
@@ -36,7 +37,7 @@ class Tools:
     """The child programs the reconcilers start."""
 
     kustomize: Path | None = None
-    """Path of the kustomize binary; None where none was found, which only builds that need it report."""
+    """Path of the kustomize binary; without one, plain directories still build."""
     kustomize_version: str = ""
     """What ``kustomize version`` printed, part of every build key."""
 
@@ -50,13 +51,13 @@ class ReconcileSettings:
     allow_remote_bases: bool = True
     """Let kustomizations name resources by URL; kustomize then downloads while it builds."""
     default_service_account: str = ""
-    """The service account to impersonate where an object names none; empty for the daemon's own identity."""
+    """Service account to impersonate where an object names none; empty: the daemon's identity."""
     concurrency: int = 8
     """Objects of one kind reconciled at the same time."""
     build_timeout_s: float = 120.0
     """Seconds one kustomize process may take before it is killed."""
     requeue_dependency_s: float = 30.0
-    """Seconds until a waiting object looks again by itself; a watch normally wakes it much sooner."""
+    """Seconds until a waiting object looks again by itself; a watch wakes it much sooner."""
 
 
 @dataclass(slots=True)
@@ -74,9 +75,9 @@ class ClusterContext:
     metrics: Metrics
     storage: Storage
     git: GitFetcher
-    threads: Limiter
+    threads: Threads
     """Runs blocking work (Git, archives, parsing of large files) in a few threads."""
-    processes: Limiter
+    processes: Processes
     """Slots for child processes, one for each CPU."""
     tools: Tools
     data_dir: Path
@@ -86,5 +87,5 @@ class ClusterContext:
     receivers: Informer[Receiver]
     instances: Informer[FluxInstance]
     wake: Callable[[ObjectRef, str], None]
-    """Queues an object of this cluster, with the cause: free text such as ``GitRepository/ns/name``."""
+    """Queues an object, with the cause: free text such as ``GitRepository/ns/name``."""
     settings: ReconcileSettings = field(default_factory=ReconcileSettings)

@@ -16,7 +16,7 @@ import msgspec
 from api import meta
 from kube import client as kube_client
 from kube import errors
-from runtime import conditions, events, mergepatch
+from runtime import events, mergepatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,15 +24,6 @@ if TYPE_CHECKING:
     from kube.informer import Informer
     from kube.objects import GVK
     from reconcilers.context import ClusterContext
-
-
-class Status(Protocol):
-    """The part of a status that every Flux kind has."""
-
-    @property
-    def conditions(self) -> tuple[meta.Condition, ...]:
-        """The object's conditions."""
-        ...
 
 
 class Reconciled(Protocol):
@@ -44,8 +35,8 @@ class Reconciled(Protocol):
         ...
 
     @property
-    def status(self) -> Any:
-        """Its typed status, a `msgspec.Struct`."""
+    def status(self) -> msgspec.Struct:
+        """Its typed status."""
         ...
 
 
@@ -70,38 +61,23 @@ class Notice:
 
     message: str
     reason: str
-    severity: str = "info"
+    severity: events.Severity = "info"
     """``info`` or ``error``."""
     metadata: tuple[tuple[str, str], ...] = ()
-    trace: bool = False
+    is_trace: bool = False
     """Only a Kubernetes Event, never a notification."""
 
 
-def notice(reason: str, message: str, *, severity: str = "info", **metadata: str) -> Notice:
-    """Return a `Notice`; keyword arguments become metadata as they are spelled."""
+def notice(
+    reason: str, message: str, *, severity: events.Severity = "info", **metadata: str
+) -> Notice:
+    """Return a `Notice`; keyword arguments become its metadata."""
     return Notice(message, reason, severity, tuple(metadata.items()))
 
 
 def ref_of(context: ClusterContext, kind: Kind[T], obj: T) -> meta.ObjectRef:
     """Return the work-queue key of an object."""
     return meta.ObjectRef(context.name, kind.gvk.kind, obj.metadata.namespace, obj.metadata.name)
-
-
-def set_condition(
-    old: tuple[meta.Condition, ...],
-    type_: str,
-    status: str,
-    reason: str,
-    message: str,
-    *,
-    generation: int,
-    now: str,
-) -> tuple[meta.Condition, ...]:
-    """Set one condition; Reconciling and Stalled exclude each other, as in Flux."""
-    opposite = {meta.RECONCILING: meta.STALLED, meta.STALLED: meta.RECONCILING}.get(type_)
-    if opposite is not None:
-        old = conditions.remove(old, opposite)
-    return conditions.set_(old, type_, status, reason, message, generation=generation, now=now)
 
 
 def publish(context: ClusterContext, kind: Kind[T], obj: T, notices: Iterable[Notice]) -> None:
@@ -122,14 +98,15 @@ def publish(context: ClusterContext, kind: Kind[T], obj: T, notices: Iterable[No
                 reason=each.reason,
                 message=each.message,
                 metadata={**own, **dict(each.metadata)},
+                timestamp=context.clock.now(),
                 reporter=kind.reporter,
-                trace=each.trace,
+                is_trace=each.is_trace,
             )
         )
 
 
 def status_patch(old: object, new: object) -> dict[str, Any]:
-    """Return the smallest merge patch from one status to another (structs or mappings); empty if equal."""
+    """Return the smallest merge patch from one status to another; empty where they are equal."""
     return dict(mergepatch.merge_patch(_mapping(old), _mapping(new)))
 
 
@@ -190,7 +167,7 @@ async def finish(
 
 
 def handled(obj: Reconciled, status: object) -> Mapping[str, Any]:
-    """Return ``status`` with ``lastHandledReconcileAt`` copied from the request annotation, if there is one."""
+    """Return ``status`` with ``lastHandledReconcileAt`` copied from the request annotation."""
     requested = obj.metadata.annotations.get(meta.REQUESTED_AT)
     plain = _mapping(status)
     return {**plain, "lastHandledReconcileAt": requested} if requested else plain

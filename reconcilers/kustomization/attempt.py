@@ -1,0 +1,179 @@
+"""One run over one Kustomization: what it wants to say, and what it has said so far.
+
+The steps change `Attempt.status` in memory. The server learns of it in three ways: progress, when a
+step takes long enough for somebody to wonder (`SLOW_S`); the inventory, before an apply that adds
+objects; and everything, once, at the end. A quick run is one write, a run without news none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from api import durations, meta
+from reconcilers import steps
+from reconcilers.kustomization import timing
+from runtime import conditions
+
+if TYPE_CHECKING:
+    from api.artifact import Artifact
+    from api.kustomize import Kustomization
+    from reconcilers.context import ClusterContext
+    from reconcilers.steps import Kind, Notice
+    from runtime.conditions import Status
+    from runtime.controller import Run
+
+SLOW_S: Final = 0.5
+"""Seconds a step takes before it is shown. Flux shows every step, at one write each; the `flux` CLI
+and dashboards only need to see what a person would wait for."""
+IN_PROGRESS: Final = "Reconciliation in progress"
+
+
+class Attempt:
+    """One run.
+
+    Args:
+        context: the cluster.
+        kind: how Kustomizations are written.
+        item: the Kustomization as last read.
+        run: the queue's view of the run.
+    """
+
+    def __init__(
+        self, context: ClusterContext, kind: Kind[Kustomization], item: Kustomization, run: Run
+    ) -> None:
+        self.context, self.kind, self.item, self.run = context, kind, item, run
+        self.ref = item.ref(context.name)
+        self.started_s = context.clock.monotonic()
+        self.status = item.status
+        if item.status.observed_generation < 0:
+            self.status = msgspec.structs.replace(item.status, observed_generation=0)
+        self.artifact: Artifact | None = None
+        self.notices: list[Notice] = []
+        self._writing = asyncio.Lock()
+        self._progress = ""
+        self._shown = ""
+
+    @property
+    def revision(self) -> str:
+        """The revision that is being applied; empty before the source is known."""
+        return self.artifact.revision if self.artifact else ""
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the run began."""
+        return self.context.clock.monotonic() - self.started_s
+
+    def change(self, **fields: Any) -> None:  # noqa: ANN401 - the fields of the status, by name
+        """Change fields of the wanted status."""
+        self.status = msgspec.structs.replace(self.status, **fields)
+
+    def condition(self, type_: str, status: Status, reason: str, message: str) -> None:
+        """Set a condition of the wanted status."""
+        self.change(
+            conditions=conditions.set_(
+                self.status.conditions,
+                type_,
+                status,
+                reason,
+                message,
+                generation=self.item.metadata.generation,
+                now=self.context.clock.now(),
+            )
+        )
+
+    def without(self, *types: str) -> None:
+        """Remove conditions of the wanted status."""
+        self.change(conditions=conditions.remove(self.status.conditions, *types))
+
+    def step(self, doing: str) -> None:
+        """Note which step begins, in Flux's words.
+
+        Args:
+            doing: for example ``Building manifests``.
+        """
+        timeout = durations.format_go(timing.timeout_s(self.item.spec))
+        self._progress = f"{doing} for revision {self.revision} with a timeout of {timeout}"
+
+    @property
+    def progress(self) -> str:
+        """The message of the step that runs, or ran last; empty before the first."""
+        return self._progress
+
+    def notice(self, reason: str, message: str, *, severity: Any = "info", **more: str) -> None:  # noqa: ANN401 - a literal type
+        """Add an event, with the revision among its metadata."""
+        self.notices.append(
+            steps.notice(reason, message, severity=severity, **self.metadata(), **more)
+        )
+
+    def metadata(self) -> dict[str, str]:
+        """Return the metadata of every event about the revision."""
+        if not self.revision:
+            return {}
+        found = {f"{meta.KUSTOMIZE_GROUP}/revision": self.revision}
+        if self.origin_revision:
+            found[f"{meta.KUSTOMIZE_GROUP}/originRevision"] = self.origin_revision
+        return found
+
+    @property
+    def origin_revision(self) -> str:
+        """The revision of what the source itself was made of, where it says so."""
+        known = self.artifact.metadata if self.artifact else {}
+        return known.get("org.opencontainers.image.revision", "")
+
+    async def write(self, **fields: Any) -> None:  # noqa: ANN401 - as in `change`
+        """Write some fields of the status now and leave the others as the server has them."""
+        async with self._writing:
+            wanted = msgspec.structs.replace(self.item.status, **fields)
+            self.item = await steps.patch_status(self.context, self.kind, self.item, wanted)
+
+    async def finish(self) -> None:
+        """Write the wanted status and publish the events."""
+        async with self._writing:
+            self.item = await steps.finish(
+                self.context,
+                self.kind,
+                self.item,
+                self.status,
+                started_s=self.started_s,
+                notices=self.notices,
+            )
+        self.notices = []
+
+    async def publish(self) -> None:
+        """Publish the events that gathered, before a step that may take long."""
+        steps.publish(self.context, self.kind, self.item, self.notices)
+        self.notices = []
+
+    async def show_when_slow(self, done: asyncio.Event) -> None:
+        """Show each step that takes longer than `SLOW_S`, until ``done`` is set."""
+        while not done.is_set():
+            seen = self._progress
+            try:
+                async with asyncio.timeout(SLOW_S):
+                    await done.wait()
+            except TimeoutError:
+                if seen and seen == self._progress != self._shown:
+                    self._shown = seen
+                    await self._show(seen)
+
+    async def _show(self, message: str) -> None:
+        shown = self.item.status.conditions
+        for type_, status, text in (
+            (meta.READY, "Unknown", IN_PROGRESS),
+            (meta.RECONCILING, "True", message),
+            *([(meta.HEALTHY, "Unknown", message)] if message.startswith("Running") else []),
+        ):
+            shown = conditions.set_(
+                shown,
+                type_,
+                status,  # type: ignore[arg-type]  # one of the literals above
+                meta.PROGRESSING,
+                text,
+                generation=self.item.metadata.generation,
+                now=self.context.clock.now(),
+            )
+        attempted = self.status.last_attempted_revision
+        await self.write(conditions=shown, last_attempted_revision=attempted)

@@ -1,0 +1,244 @@
+"""Builds a Kustomization's directory into objects, doing as little as the change demands.
+
+The same inputs are not built again: the build key covers the content of every file that is read, the
+spec's fields that matter, the tools and this program. A directory of plain manifests is read here,
+one changed file at a time; everything else goes through kustomize, in a private directory that
+holds the files of the artifact that it reads and nothing else.
+
+::
+
+    manifest.BuildError      the source cannot be built; message as Flux words it
+    planning.PathNotFound    there is no such directory in the source
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
+
+from kube import manifests
+from reconcilers.kustomization import manifest, plain, planning, store
+from reconcilers.kustomization.manifest import BuildError
+from runtime import process
+from sources import tree as source_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from kube.desired import Desired
+    from reconcilers.context import ReconcileSettings, Tools
+    from reconcilers.kustomization.planning import Plan, Request
+    from reconcilers.kustomization.store import Build, Store, Unit
+    from runtime.limits import Processes, Threads
+    from sources.tree import Tree
+
+_SEARCH_PATH: Final = "/usr/local/bin:/opt/homebrew/bin:/usr/bin:/bin"
+"""Where kustomize finds ``git`` for remote bases."""
+_DUMPED: Final = re.compile(r"map\[string\]interface \{\}[{(].*[})](?=: )", re.DOTALL)
+"""Whole objects, which kustomize prints into some errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A build, and how it came about."""
+
+    build: Build
+    way: str
+    """``reused``, ``plain`` or ``kustomize``."""
+
+
+Known: TypeAlias = "Mapping[bytes, tuple[Desired, ...]]"
+"""Units of the last build that may be copied."""
+
+
+class _NotPlainError(Exception):
+    """A file needs kustomize after all."""
+
+
+class Builder:
+    """Builds for one cluster.
+
+    Args:
+        store: keeps the results.
+        threads: reads and parses.
+        processes: runs kustomize.
+        tools: says where kustomize is.
+        settings: the cluster's.
+        directory: where private build directories are made.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        threads: Threads,
+        processes: Processes,
+        *,
+        tools: Tools,
+        settings: ReconcileSettings,
+        directory: Path,
+    ) -> None:
+        self._store, self._threads, self._processes = store, threads, processes
+        self._tools, self._settings, self._directory = tools, settings, directory
+
+    async def build(self, request: Request) -> Built:
+        """Return the build of a request, the last one if nothing that matters has changed.
+
+        Raises:
+            PathNotFound: there is no such directory.
+            BuildError: the source cannot be built.
+            TransientError: an object may not be applied as it is.
+            OSError: the file system refused.
+        """
+        plan = await self._threads.run(planning.plan, request, self._tools.kustomize_version)
+        last = self._store.load(request.name)
+        if last is not None and last.key == plan.key and not plan.closure.remote:
+            return Built(last, "reused")
+        if plan.is_plain:
+            with contextlib.suppress(_NotPlainError):
+                return Built(await self._save(request, plan, _plain_units), "plain")
+        text = await self._kustomize(request.tree, plan)
+        return Built(await self._save(request, plan, _document_units, text), "kustomize")
+
+    async def _save(
+        self, request: Request, plan: Plan, units: Callable[..., Iterator[Unit]], *args: object
+    ) -> Build:
+        """Make the units and write them, in a thread; once more from nothing if the file was lost."""
+
+        def save() -> Build:
+            last = self._store.load(request.name)
+            known = last.units if last and last.scope == plan.scope else {}
+            found = units(request, plan, known, *args)
+            made = _unique(found, known, is_plain=units is _plain_units)
+            return self._store.save(request.name, plan.key, plan.scope, made)
+
+        try:
+            return await self._threads.run(save)
+        except store.StaleBuildError:
+            self._store.drop(request.name)
+            return await self._threads.run(save)
+
+    async def _kustomize(self, tree: Tree, plan: Plan) -> bytes:
+        if self._tools.kustomize is None:
+            raise BuildError(
+                "kustomize build failed: the kustomize program was not found; install it or name "
+                "it in config.toml"
+            )
+        if plan.closure.remote and not self._settings.allow_remote_bases:
+            remote = ", ".join(sorted(plan.closure.remote))
+            raise BuildError(f"kustomize build failed: remote bases are not allowed: {remote}")
+        with _private_directory(self._directory) as directory:
+            await self._threads.run(_materialise, directory, tree, plan)
+            return await self._run(directory, plan)
+
+    async def _run(self, directory: Path, plan: Plan) -> bytes:
+        restrictor = "RootOnly" if plan.closure.is_unsure else "None"
+        argv = [str(self._tools.kustomize), "build", plan.root or "."]
+        argv += ["--load-restrictor", f"LoadRestrictions{restrictor}", "--reorder", "none"]
+        env = {"PATH": _SEARCH_PATH, "HOME": str(directory), "TMPDIR": str(directory)}
+        try:
+            done = await self._processes.run(
+                argv, cwd=directory, env=env, timeout_s=self._settings.build_timeout_s
+            )
+        except process.ProcessError as err:
+            raise BuildError(f"kustomize build failed: {err}") from err
+        if done.returncode != 0:
+            raise BuildError(_failure(done.stderr.decode(errors="replace"), directory))
+        return done.stdout
+
+
+def _plain_units(request: Request, plan: Plan, known: Known) -> Iterator[Unit]:
+    """Yield one unit per manifest file; only files that the last build does not have are read.
+
+    Raises:
+        _NotPlainError: kustomize has to decide.
+        BuildError: a file is no YAML of Kubernetes objects.
+    """
+    for entry in plan.manifests:
+        key = planning.hash_of("file", entry.path, entry.id).encode()
+        yield store.Unit(key) if key in known else _file_unit(key, request, entry.path)
+
+
+def _file_unit(key: bytes, request: Request, path: str) -> Unit:
+    content = request.tree.read(path)
+    is_exact = plain.is_exact(content)
+    found = []
+    try:
+        for obj, origin in manifest.objects(manifests.load_all(content), path):
+            if not is_exact or not plain.is_ordinary(obj):
+                raise _NotPlainError
+            found.append(request.finish.object(obj, origin))
+    except (manifests.ManifestError, BuildError) as err:
+        raise BuildError(f"failed to decode Kubernetes YAML from {path}: {err}") from err
+    return store.Unit(key, tuple(found))
+
+
+def _document_units(request: Request, _: Plan, known: Known, output: bytes) -> Iterator[Unit]:
+    """Yield one unit per document of kustomize's output, parsing those that are new."""
+    for number, text in enumerate(output.split(b"\n---\n"), start=1):
+        key = planning.hash_of("document", text).encode()
+        if key in known:
+            yield store.Unit(key)
+            continue
+        documents = manifests.load_all(text)
+        found = manifest.objects(documents, f"document {number} of the build")
+        yield store.Unit(key, tuple(request.finish.object(obj, place) for obj, place in found))
+
+
+def _unique(units: Iterator[Unit], known: Known, *, is_plain: bool) -> Iterator[Unit]:
+    """Pass units on, and see that no object comes twice.
+
+    Raises:
+        _NotPlainError: in a plain directory: kustomize words it.
+        BuildError: kustomize let it pass, since the API versions differ.
+    """
+    seen: dict[tuple[str, ...], str] = {}
+    for unit in units:
+        items = known[unit.key] if unit.objects is None else [item for item, _ in unit.objects]
+        for item in items:
+            identity = (item.id.kind, item.id.group, item.id.namespace or "default", item.id.name)
+            if identity in seen:
+                if is_plain:
+                    raise _NotPlainError
+                raise BuildError(f"{item.id} is declared twice: {seen[identity]}, {item.origin}")
+            seen[identity] = item.origin
+        yield unit
+
+
+@contextlib.contextmanager
+def _private_directory(parent: Path) -> Iterator[Path]:
+    """Make a directory that only this process's user can read, and remove it with all it holds."""
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="build-", dir=parent) as name:
+        yield Path(os.path.realpath(name))
+
+
+def _materialise(directory: Path, tree: Tree, plan: Plan) -> None:
+    """Write out what the build reads, and the kustomization file it starts from."""
+    if plan.closure.is_whole:
+        tree.checkout(directory)
+    else:
+        for path in sorted(plan.closure.files):
+            target = directory / source_tree.check_path(path)
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            target.write_bytes(tree.read(path))
+    file = directory / source_tree.check_path(plan.file)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.write_bytes(msgspec.json.encode(plan.document))
+
+
+def _failure(stderr: str, directory: Path) -> str:
+    """Word kustomize's complaint as Flux does, without this machine's paths or whole objects."""
+    text = stderr.replace(f"{directory}/", "").replace(str(directory), ".")
+    head, panicked, rest = text.partition("panic: ")
+    if panicked:
+        first = rest.partition("\n")[0]
+        return f"kustomize build failed: recovered from kustomize build panic: {first}"
+    message = _DUMPED.sub("an object", head[head.find("Error: ") + 1 :].removeprefix("rror: "))
+    return f"kustomize build failed: {message.strip()}"

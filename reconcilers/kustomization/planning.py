@@ -1,0 +1,143 @@
+"""Decides how a Kustomization is built and what the build depends on, reading no manifest.
+
+::
+
+    PathNotFound    there is no such directory in the source
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+import api
+from kube import manifests
+from reconcilers.kustomization import closure, generate, store
+from reconcilers.kustomization.manifest import BuildError
+from sources.tree import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from api.kustomize import KustomizationSpec
+    from reconcilers.kustomization.manifest import Finish
+    from sources.tree import Tree
+
+
+class PathNotFound(Exception):  # noqa: N818 - says what is wrong
+    """``spec.path`` names no directory of the source; the message is fit for a condition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to build."""
+
+    name: str
+    """Of the build in the store: unique in the cluster."""
+    tree: Tree
+    spec: KustomizationSpec
+    finish: Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one request is built."""
+
+    root: str
+    """The directory to build, relative to the source's root."""
+    key: str
+    """Changes whenever an input of the build does."""
+    scope: str
+    """Changes whenever something that goes into every object does."""
+    document: dict[str, Any]
+    """The kustomization file to build with."""
+    file: str
+    """Where that file belongs."""
+    manifests: tuple[Entry, ...]
+    """The files a generated kustomization lists; empty for the source's own kustomization."""
+    closure: closure.Closure
+    is_plain: bool
+    """Whether kustomize may be left out if every file turns out to be exact."""
+
+
+def plan(request: Request, kustomize_version: str) -> Plan:
+    """Plan a build. Blocking: reads the kustomization files.
+
+    Raises:
+        PathNotFound: there is no such directory.
+        BuildError: a kustomization file cannot be read, or refers to something outside.
+    """
+    entries = request.tree.entries()
+    ids = {entry.path: entry.id for entry in entries}
+    paths = frozenset(ids)
+    root, below = _find_root(request.spec.path, entries)
+    own = generate.file_in(root, paths)
+    listed = [] if own else generate.resources(below, root)
+    document = _read(request.tree, own) if own else generate.generated(listed)
+    directories = closure.directories_of(paths)
+    document = generate.override(
+        document,
+        request.spec,
+        exists=lambda path: posixpath.normpath(posixpath.join(root, path)) in directories,
+    )
+    walk = closure.Walk(paths, request.tree.read)
+    walk.follow(root, document)
+    listed_files = [posixpath.join(root, path) for path in listed]
+    scope = hash_of(api.__version__, store.FORMAT, *request.finish.parts())
+    inputs = _inputs(request.tree, walk.closure, ids)
+    return Plan(
+        root=root,
+        key=hash_of(scope, kustomize_version, root, document, *inputs),
+        scope=scope,
+        document=document,
+        file=own or posixpath.join(root, generate.FILE_NAMES[0]),
+        manifests=tuple(Entry(path, ids[path], 0) for path in listed_files if path in ids),
+        closure=walk.closure,
+        is_plain=not own
+        and not generate.changes_build(request.spec)
+        and all(path in ids for path in listed_files),
+    )
+
+
+def hash_of(*parts: object) -> str:
+    """Return a hex digest of values of any JSON-like type."""
+    return hashlib.blake2b(
+        msgspec.msgpack.encode(parts, order="sorted"), digest_size=16
+    ).hexdigest()
+
+
+def _find_root(path: str, entries: Sequence[Entry]) -> tuple[str, list[Entry]]:
+    try:
+        root = generate.normal_path(path)
+    except ValueError as err:
+        raise PathNotFound(str(err)) from err
+    below = [entry for entry in entries if not root or entry.path.startswith(f"{root}/")]
+    if root and not below:
+        raise PathNotFound(f"kustomization path not found: stat {path}: no such file or directory")
+    return root, below
+
+
+def _read(tree: Tree, path: str) -> dict[str, Any]:
+    """Read the source's own kustomization file as leniently as Flux does."""
+    try:
+        documents = list(manifests.load_all(tree.read(path)))
+    except manifests.ManifestError as err:
+        raise BuildError(f"failed to decode kustomization from {path}: {err}") from err
+    document = documents[0] if documents else {}
+    if document is None:
+        document = {}
+    if len(documents) > 1 or not isinstance(document, dict):
+        raise BuildError(f"failed to decode kustomization from {path}: it is not one mapping")
+    return generate.known_fields(document)
+
+
+def _inputs(tree: Tree, found: closure.Closure, ids: Mapping[str, bytes]) -> list[object]:
+    """Return what the content of everything that is read is known by."""
+    if found.is_whole:
+        return [tree.id]
+    files = [(path, ids[path]) for path in sorted(found.files)]
+    return [files, sorted(found.missing)]

@@ -1,0 +1,125 @@
+"""Who has to be reconciled when an object changes: pure functions of what was and what is.
+
+Every informer event comes here as a pair ``(old, new)``; None stands for absence. The answer is a
+list of keys with the cause, which the daemon puts into the queues. The rules are Flux's, but that
+dependencies wake their dependants, that a digest under the same revision counts as a change, and
+that a dependency cycle stops nobody who is not on it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from api import meta
+from reconcilers import dependencies
+from runtime import conditions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from api.artifact import Artifact
+    from api.kustomize import Kustomization
+    from api.meta import ObjectMeta, ObjectRef
+    from api.source import GitRepository
+
+Wakes = list[tuple["ObjectRef", str]]
+"""Keys to wake, each with the cause; in the order in which to queue them."""
+
+
+class HasMetadata(Protocol):
+    """Any object of ours."""
+
+    @property
+    def metadata(self) -> ObjectMeta:
+        """Its metadata."""
+        ...
+
+
+def needs_reconcile(old: HasMetadata | None, new: HasMetadata | None) -> bool:
+    """Whether an object's own change asks for a reconcile: created, spec, request, deletion.
+
+    A change of status, labels, other annotations or finalizers does not.
+    """
+    if new is None:
+        return False
+    if old is None or old.metadata.uid != new.metadata.uid:
+        return True
+    before, after = old.metadata, new.metadata
+    return (
+        before.generation != after.generation
+        or before.annotations.get(meta.REQUESTED_AT) != after.annotations.get(meta.REQUESTED_AT)
+        or before.deletion_timestamp != after.deletion_timestamp
+    )
+
+
+def on_source(
+    cluster: str,
+    old: GitRepository | None,
+    new: GitRepository | None,
+    kustomizations: Iterable[Kustomization],
+) -> Wakes:
+    """Return the Kustomizations to wake for a source event: its artifact appeared or changed.
+
+    Those that others depend on come first, so that a dependant mostly finds its dependency done.
+    """
+    artifact = new.status.artifact if new else None
+    if new is None or artifact is None or _is_same(old.status.artifact if old else None, artifact):
+        return []
+    everything = list(kustomizations)
+    key = ("GitRepository", new.metadata.namespace, new.metadata.name)
+    users = [item for item in everything if dependencies.source_of(item) == key]
+    if old is None:
+        users = [item for item in users if not _has_attempted(item, artifact.revision)]
+    cause = f"GitRepository/{new.metadata.namespace}/{new.metadata.name}"
+    return [(item.ref(cluster), cause) for item in dependencies.in_order(users)]
+
+
+def on_kustomization(
+    cluster: str,
+    old: Kustomization | None,
+    new: Kustomization | None,
+    kustomizations: Iterable[Kustomization],
+) -> Wakes:
+    """Return whom a Kustomization event wakes: itself for its own change, dependants when it moved.
+
+    Every dependant is woken when its dependency became ready or was applied at another revision,
+    also one that does not seem to wait: it may be looking at this moment, and looking again costs
+    nothing.
+    """
+    subject = new or old
+    if subject is None:
+        return []
+    cause = f"Kustomization/{subject.metadata.namespace}/{subject.metadata.name}"
+    wakes: Wakes = []
+    if new is not None and needs_reconcile(old, new):
+        wakes.append((new.ref(cluster), cause))
+    if new is not None and _is_step_forward(old, new):
+        key = dependencies.key_of(new)
+        dependants = [item for item in kustomizations if key in dependencies.keys_of(item)]
+        wakes.extend((item.ref(cluster), cause) for item in dependants)
+    return wakes
+
+
+def _is_step_forward(old: Kustomization | None, new: Kustomization) -> bool:
+    readiness = _readiness(new)
+    return readiness[0] and (old is None or _readiness(old) != readiness)
+
+
+def _readiness(item: Kustomization) -> tuple[bool, str]:
+    """Return what dependants judge a Kustomization by."""
+    is_current = item.status.observed_generation == item.metadata.generation
+    is_ready = conditions.is_true(item.status.conditions, meta.READY)
+    return (is_current and is_ready, item.status.last_applied_revision)
+
+
+def _is_same(old: Artifact | None, new: Artifact) -> bool:
+    return old is not None and (old.revision, old.digest) == (new.revision, new.digest)
+
+
+def _has_attempted(item: Kustomization, revision: str) -> bool:
+    """Whether a restart finds the revision dealt with already; Flux's skip rule."""
+    state = item.status.conditions
+    is_settled = conditions.is_true(state, meta.READY) or conditions.is_true(
+        state, meta.RECONCILING
+    )
+    return is_settled and item.status.last_attempted_revision == revision
