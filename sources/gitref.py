@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, TypeAlias
 from sources import semver
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from api.source import GitRef
 
 HEADS = "refs/heads/"
 TAGS = "refs/tags/"
 PEELED = "^{}"
 DEFAULT_BRANCH = "master"
+
+Refs: TypeAlias = dict[str, str]
+"""What a remote advertises: reference name to object id in 40 hex digits. Where a name is an
+annotated tag, the commit it means stands under the name followed by ``^{}``."""
 
 _FULL_SHA = re.compile(r"[0-9a-f]{40}")
 
@@ -58,7 +60,7 @@ class Exact:
         """The advertised names needed to resolve this."""
         return self.ref
 
-    def candidates(self, refs: Mapping[str, str]) -> list[Candidate]:
+    def candidates(self, refs: Refs) -> list[Candidate]:
         """Return the one commit this means.
 
         Raises:
@@ -82,7 +84,7 @@ class Newest:
         """The advertised names needed to resolve this."""
         return TAGS
 
-    def candidates(self, refs: Mapping[str, str]) -> list[Candidate]:
+    def candidates(self, refs: Refs) -> list[Candidate]:
         """Return every tag of the highest version; of several the newest commit is meant.
 
         Raises:
@@ -108,14 +110,25 @@ class Pinned:
 
     sha: str
     branch: str = ""
-    """The branch whose history holds it; any reference where empty."""
+    """The branch whose history holds it; any branch where empty."""
 
     @property
     def prefix(self) -> str:
         """The advertised names needed to reach this."""
-        return f"{HEADS}{self.branch}" if self.branch else "refs/"
+        return f"{HEADS}{self.branch}"
 
-    def candidates(self, refs: Mapping[str, str]) -> list[Candidate]:
+    def tips(self, refs: Refs) -> list[str]:
+        """Return the heads of the branches whose history is to be searched for the commit.
+
+        Raises:
+            UnresolvedError: there is no such branch.
+        """
+        found = {sha for name, sha in refs.items() if not self.branch or name == self.prefix}
+        if not found:
+            raise UnresolvedError(f'couldn\'t find remote ref "{self.prefix}"')
+        return sorted(found)
+
+    def candidates(self, refs: Refs) -> list[Candidate]:
         """Return the one commit this means; the remote is not asked.
 
         Raises:
@@ -156,5 +169,5 @@ def _branch(name: str) -> Exact:
     return Exact(f"{HEADS}{name}", name)
 
 
-def _peeled(refs: Mapping[str, str], name: str) -> str | None:
+def _peeled(refs: Refs, name: str) -> str | None:
     return refs.get(name + PEELED) or refs.get(name)

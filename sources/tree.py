@@ -81,7 +81,7 @@ def check_component(name: str) -> str:
     Raises:
         UnsafePathError: it is empty, ``.`` or ``..``, or holds a separator or a NUL byte.
     """
-    if name in {"", ".", ".."} or "/" in name or "\0" in name or "\\" in name:
+    if name in {"", ".", ".."} or "/" in name or "\0" in name:
         raise UnsafePathError(f"unsafe path component {name!r}")
     return name
 

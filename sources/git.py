@@ -1,0 +1,238 @@
+"""Fetches Git repositories: what does a reference mean now, and what is in that commit.
+
+Objects that name the same URL with the same credentials share a `gitmirror.Mirror`: one object
+store, one listing of references for all that ask meanwhile, one fetch of each commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sources import gitclient, giterrors, gitmirror, gitref, gitstore, gittree
+from sources.auth import basic
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from runtime.clock import Clock
+    from runtime.limits import Processes, Threads
+    from sources.auth.basic import Credentials
+    from sources.gitmirror import Mirror
+    from sources.gitref import Candidate, Reference, Refs
+
+IDLE_S = 24 * 3600.0
+"""Seconds after which connections and open files of an unused remote are given up."""
+UNUSED_S = 7 * 24 * 3600.0
+"""Seconds after which the object store of an unused remote is deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A remote repository and how to talk to it."""
+
+    url: str
+    """HTTP(S), without user information."""
+    credentials: Credentials = basic.ANONYMOUS
+    timeout_s: float = 60.0
+    """Seconds that each operation may take."""
+
+    @property
+    def key(self) -> str:
+        """A name for what is shared by everything with this URL and these credentials."""
+        text = f"{self.url}\n{self.credentials.identity}"
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit that is here."""
+
+    revision: str
+    """``main@sha1:<hex>`` and the like."""
+    sha: str
+    subject: str
+    """The first line of its message."""
+    root: str
+    """The id of its tree."""
+    store: gitstore.Store = field(repr=False)
+
+    def tree(self, patterns: str | None) -> gittree.GitTree:
+        """Return its content under the ignore rules of ``spec.ignore``."""
+        return gittree.GitTree(self.store, self.root, patterns)
+
+
+class GitFetcher:
+    """Resolves references and fetches commits.
+
+    Args:
+        directory: where object stores are kept; all of it can be fetched again.
+        threads: runs blocking calls. They wait for the network, so these should not be the
+            threads that anything quick depends on.
+        processes: runs the indexing of large packs.
+        clock: tells which remotes are idle.
+    """
+
+    def __init__(
+        self, directory: Path, threads: Threads, processes: Processes, clock: Clock
+    ) -> None:
+        self._directory = directory
+        self._threads = threads
+        self._processes = processes
+        self._clock = clock
+        self._mirrors: dict[str, Mirror] = {}
+        self._opening = asyncio.Lock()
+        self._contexts: dict[bytes, ssl.SSLContext] = {}
+
+    async def resolve(self, repository: Repository, reference: Reference) -> Candidate:
+        """Return the commit that a reference means now.
+
+        A pinned commit is taken at its word, without asking the remote.
+
+        Raises:
+            giterrors.GitOperationError: the remote cannot be asked, or has no such reference.
+            giterrors.EmptyRepositoryError: the remote has no references at all.
+            basic.CredentialsError: the CA cannot be used.
+        """
+        candidates = await self._candidates(repository, reference)
+        if len(candidates) == 1:
+            return candidates[0]
+        mirror = await self._mirror(repository)
+        infos = [
+            await mirror.fetch(each.sha, each.label, repository.timeout_s) for each in candidates
+        ]
+        return max(zip(infos, candidates, strict=True), key=lambda pair: pair[0].committed_s)[1]
+
+    async def fetch(
+        self, repository: Repository, reference: Reference, candidate: Candidate
+    ) -> Commit:
+        """Return a commit's content, fetching what is missing of it.
+
+        A commit that is gone from the remote by now, after a force-push, is resolved once more, so
+        the answer may be another one than was asked for. A damaged store is fetched anew.
+
+        Raises:
+            giterrors.GitOperationError: it cannot be fetched.
+            giterrors.EmptyRepositoryError: meanwhile the remote has no references at all.
+        """
+        try:
+            return await self._fetch(repository, reference, candidate)
+        except giterrors.RevisionGoneError:
+            now = (await self._candidates(repository, reference))[0]
+            return await self._fetch(repository, reference, now)
+        except gitstore.DamagedError:
+            await self.discard(repository)
+        try:
+            return await self._fetch(repository, reference, candidate)
+        except gitstore.DamagedError as err:
+            raise giterrors.GitOperationError(str(err)) from err
+
+    async def discard(self, repository: Repository) -> None:
+        """Throw away what is stored of a repository, after a `gitstore.DamagedError`."""
+        await (await self._mirror(repository)).reset()
+
+    async def tidy(self, repository: Repository) -> None:
+        """Give memory back, and compact the repository's store if it has grown too much.
+
+        Meant for the time after the result was published; nothing waits for it.
+        """
+        mirror = await self._mirror(repository)
+        try:
+            await mirror.tidy()
+        except gitstore.DamagedError:
+            await mirror.reset()
+
+    def close(self) -> None:
+        """Close all connections and files."""
+        for mirror in self._mirrors.values():
+            mirror.close()
+        self._mirrors.clear()
+
+    async def _candidates(self, repository: Repository, reference: Reference) -> list[Candidate]:
+        if isinstance(reference, gitref.Pinned):
+            with _clear(repository):
+                return reference.candidates({})
+        refs = await self._references(repository, reference)
+        with _clear(repository):
+            return reference.candidates(refs)
+
+    async def _references(self, repository: Repository, reference: Reference) -> Refs:
+        mirror = await self._mirror(repository)
+        refs = await mirror.references(reference.prefix, repository.timeout_s)
+        if not refs and not await mirror.references("", repository.timeout_s):
+            raise giterrors.EmptyRepositoryError
+        return refs
+
+    async def _fetch(
+        self, repository: Repository, reference: Reference, candidate: Candidate
+    ) -> Commit:
+        mirror = await self._mirror(repository)
+        label, tips = candidate.label, []
+        if isinstance(reference, gitref.Pinned):
+            # Flux looks for a pinned commit in the history, so that a commit which only a fork
+            # has pushed to the server is not taken for one of this repository.
+            label = candidate.sha
+            if not mirror.store.holds(candidate.sha):
+                refs = await self._references(repository, reference)
+                with _clear(repository):
+                    tips = reference.tips(refs)
+        info = await mirror.fetch(candidate.sha, label, repository.timeout_s, tips=tips)
+        return Commit(candidate.revision, info.sha, info.subject, info.tree, mirror.store)
+
+    async def _mirror(self, repository: Repository) -> Mirror:
+        async with self._opening:
+            found = self._mirrors.get(repository.key) or await self._open(repository)
+        found.used_s = self._clock.monotonic()
+        return found
+
+    async def _open(self, repository: Repository) -> Mirror:
+        self._close_idle()
+        store = await self._threads.run(self._open_store, repository)
+        mirror = self._mirrors[repository.key] = gitmirror.Mirror(
+            gitclient.Remote(repository.url, repository.credentials, self._context(repository)),
+            store,
+            self._threads,
+            self._processes,
+            authorized=bool(repository.credentials.authorization),
+        )
+        return mirror
+
+    def _context(self, repository: Repository) -> ssl.SSLContext | None:
+        """Return the TLS context of a URL; those with the same CA share one, at 1 to 2 MiB each."""
+        if not repository.url.startswith("https:"):
+            return None
+        ca = repository.credentials.ca
+        if ca not in self._contexts:
+            self._contexts[ca] = repository.credentials.ssl_context()
+        return self._contexts[ca]
+
+    def _open_store(self, repository: Repository) -> gitstore.Store:
+        self._delete_unused()
+        return gitstore.Store(self._directory / repository.key, repository.url)
+
+    def _close_idle(self) -> None:
+        oldest_s = self._clock.monotonic() - IDLE_S
+        for key in [key for key, mirror in self._mirrors.items() if mirror.used_s < oldest_s]:
+            self._mirrors.pop(key).close()
+
+    def _delete_unused(self) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        oldest_s = self._clock.now().timestamp() - UNUSED_S
+        for path in self._directory.iterdir():
+            if path.name not in self._mirrors and path.stat().st_mtime < oldest_s:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _clear(repository: Repository) -> Iterator[None]:
+    """Tell users what a reference that means nothing means."""
+    try:
+        yield
+    except gitref.UnresolvedError as err:
+        raise giterrors.GitOperationError(f"unable to clone '{repository.url}': {err}") from err

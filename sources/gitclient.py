@@ -1,0 +1,258 @@
+"""One Git remote over HTTP(S): what it advertises, and packs from it. Blocking; dulwich speaks Git.
+
+Every call can be ended from another thread by `Abort`: a deadline per read would let a server that
+drips a byte now and then hold a thread for ever. Connections stay open between calls.
+
+Credentials go to the origin that the URL names and nowhere else, redirects included.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import urllib3
+from dulwich.client import LsRemoteResult, Urllib3HttpGitClient
+from dulwich.errors import GitProtocolError
+from dulwich.objects import ObjectID
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from ssl import SSLContext
+
+    from dulwich.client import HTTPResponse
+    from dulwich.refs import Ref
+
+    from sources.auth.basic import Credentials
+    from sources.gitref import Refs
+
+CONNECT_S = 5.0
+"""Seconds to establish a connection."""
+READ_S = 30.0
+"""Seconds without a byte after which a connection counts as dead."""
+_REDIRECTS = 5
+_CONNECTIONS = 2
+
+
+class AbortedError(Exception):
+    """The call was ended by `Abort.trigger`."""
+
+
+class Abort:
+    """Ends blocking calls from outside, by shutting down the sockets they use."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self.is_triggered = False
+
+    @contextmanager
+    def covering(self) -> Iterator[None]:
+        """Make the calls of this thread inside the context end when triggered.
+
+        Raises:
+            AbortedError: it was triggered before or meanwhile.
+        """
+        self.check()
+        token = _current.set(self)
+        try:
+            yield
+        except Exception as err:
+            if self.is_triggered:
+                raise AbortedError from err
+            raise
+        finally:
+            _current.reset(token)
+        self.check()
+
+    def check(self) -> None:
+        """Raise `AbortedError` once triggered."""
+        if self.is_triggered:
+            raise AbortedError
+
+    def watch(self, sock: socket.socket | None) -> None:
+        """Remember a socket that the calling thread is about to wait for."""
+        with self._lock:
+            if sock is not None and sock not in self._sockets:
+                self._sockets.append(sock)
+        self.check()
+
+    def trigger(self) -> None:
+        """End the calls, now and from any thread. Does not wait for them."""
+        with self._lock:
+            self.is_triggered = True
+            for sock in self._sockets:
+                with suppress(OSError):  # closed meanwhile
+                    # SSLSocket.shutdown would pull the TLS state from under the reading thread.
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+_current: ContextVar[Abort | None] = ContextVar("abort", default=None)
+
+
+class _Watched(HTTPConnection):
+    """Tells the `Abort` in charge which socket a request is about to wait for."""
+
+    def connect(self) -> None:
+        super().connect()
+        self._watch()
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # urllib3 narrows it
+        self._watch()
+        return super().getresponse()
+
+    def _watch(self) -> None:
+        abort = _current.get()
+        if abort is not None:
+            abort.watch(self.sock)
+
+
+class _WatchedTls(_Watched, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Watched  # type: ignore[mutable-override]  # how urllib3 is extended
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _WatchedTls  # type: ignore[mutable-override]  # how urllib3 is extended
+
+
+class _Haves:
+    """What dulwich asks for the commits we have: each once, all of them shallow."""
+
+    def __init__(self, commits: Sequence[ObjectID]) -> None:
+        self.shallow = set(commits)
+        self._commits = iter(commits)
+
+    def __next__(self) -> ObjectID | None:
+        return next(self._commits, None)
+
+    def ack(self, sha: ObjectID) -> None:
+        """Nothing follows from it: over HTTP the request is complete by then."""
+
+    def nak(self) -> None:
+        """The same."""
+
+
+class _Client(Urllib3HttpGitClient):
+    """Dulwich's client with our authorization header and without the dumb protocol."""
+
+    def __init__(self, url: str, pool: urllib3.PoolManager, authorization: str) -> None:
+        super().__init__(url, pool_manager=pool)
+        if authorization:
+            self._auth_header = authorization
+            self._auth_origin = self._origin(url)
+
+    def _http_request(
+        self,
+        url: str,
+        headers: dict[str, str] | None = None,
+        data: bytes | Iterator[bytes] | None = None,
+        raise_for_status: bool = True,
+    ) -> tuple[HTTPResponse, Callable[[int], bytes]]:
+        response, read = super()._http_request(url, headers, data, raise_for_status)
+        content_type = response.headers.get("Content-Type", "")
+        if not content_type.startswith("application/x-git-"):
+            response.close()
+            raise GitProtocolError(f"not a Git repository: the server answered {content_type!r}")
+        return response, read
+
+
+class Remote:
+    """A remote repository.
+
+    Args:
+        url: its HTTP(S) address, without user information.
+        credentials: what to present to it.
+        ssl_context: how to verify it; for ``https`` only.
+    """
+
+    def __init__(self, url: str, credentials: Credentials, ssl_context: SSLContext | None) -> None:
+        self.url = url
+        self._authorization = credentials.authorization
+        self._pool = urllib3.PoolManager(
+            num_pools=_CONNECTIONS,
+            maxsize=_CONNECTIONS,
+            timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
+            retries=urllib3.Retry(
+                connect=0, read=0, other=0, status=0, redirect=_REDIRECTS, total=_REDIRECTS
+            ),
+            ssl_context=ssl_context,
+        )
+        self._pool.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        self._path = urlsplit(url).path
+
+    def list_refs(self, prefixes: Sequence[str], abort: Abort) -> Refs:
+        """Return what the remote advertises under some name prefixes.
+
+        Protocol version 2 sends no more than that. Annotated tags come with their commit under the
+        name and ``^{}``.
+
+        Raises:
+            Exception: whatever dulwich and urllib3 raise; see `sources.giterrors`.
+            AbortedError: see `Abort`.
+        """
+        wanted = [prefix.encode() for prefix in prefixes]
+        with abort.covering():
+            answer: LsRemoteResult = self._client().get_refs(self._path, ref_prefix=wanted)
+        return {
+            name.decode("utf-8", "surrogateescape"): sha.decode()
+            for name, sha in answer.refs.items()
+            if sha is not None
+        }
+
+    def fetch(
+        self,
+        wants: Sequence[str],
+        haves: Sequence[str],
+        *,
+        depth: int | None,
+        sink: Callable[[bytes], object],
+        abort: Abort,
+    ) -> None:
+        """Receive a pack with some commits.
+
+        Args:
+            wants: commits to receive with everything they need that ``haves`` do not bring.
+            haves: commits whose trees are here completely.
+            depth: how many generations of history; None for all.
+            sink: called with each piece of the pack.
+            abort: ends the call from outside.
+
+        Raises:
+            Exception: whatever dulwich and urllib3 raise; see `sources.giterrors`.
+            AbortedError: see `Abort`.
+        """
+
+        def receive(data: bytes) -> int:
+            abort.check()
+            sink(data)
+            return len(data)
+
+        def choose(refs: Mapping[Ref, ObjectID], depth: int | None = None) -> list[ObjectID]:
+            return [ObjectID(sha.encode()) for sha in wants]
+
+        with abort.covering():
+            self._client().fetch_pack(
+                self._path,
+                choose,
+                _Haves([ObjectID(sha.encode()) for sha in haves] if depth else []),
+                receive,
+                depth=depth,
+                ref_prefix=[b"HEAD"],
+            )
+
+    def close(self) -> None:
+        """Close the idle connections; the remote stays usable."""
+        self._pool.clear()
+
+    def _client(self) -> _Client:
+        return _Client(self.url, self._pool, self._authorization)

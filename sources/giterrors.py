@@ -1,0 +1,117 @@
+"""What goes wrong between us and a Git remote, in words for its users.
+
+::
+
+    TransientError                       (runtime.errors)
+    └── GitOperationError                reason GitOperationFailed or EmptyGitRepository
+        └── RevisionGoneError            the remote no longer has the commit it has just advertised
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import urllib3.exceptions as http
+from dulwich.client import HTTPUnauthorized
+from dulwich.errors import HangupException, NotGitRepository
+
+from runtime import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OPERATION_FAILED = "GitOperationFailed"
+EMPTY_REPOSITORY = "EmptyGitRepository"
+
+_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+_STATUS = re.compile(r"unexpected http resp (\d+)")
+_GONE = ("not our ref", "unadvertised object")
+
+
+class GitOperationError(errors.TransientError):
+    """A Git operation failed; the next try may go better."""
+
+    def __init__(self, text: str, *, reason: str = OPERATION_FAILED) -> None:
+        super().__init__(reason, f"failed to checkout and determine revision: {text}")
+
+
+class RevisionGoneError(GitOperationError):
+    """The commit was advertised, and was gone when it was asked for: a force-push in between."""
+
+
+class EmptyRepositoryError(errors.TransientError):
+    """The remote has no references at all."""
+
+    def __init__(self) -> None:
+        super().__init__(EMPTY_REPOSITORY, "git repository is empty")
+
+
+def translate(error: Exception, doing: str, *, authorized: bool) -> GitOperationError:
+    """Return the leaf for whatever dulwich or urllib3 raised.
+
+    Args:
+        error: what they raised.
+        doing: what was tried, such as ``unable to clone 'https://…'``.
+        authorized: whether credentials were presented, which changes what a refusal means.
+    """
+    text = _USERINFO.sub("", _describe(error, authorized=authorized))
+    kind = RevisionGoneError if any(words in text for words in _GONE) else GitOperationError
+    return kind(f"{doing}: {text}")
+
+
+def _describe(error: Exception, *, authorized: bool) -> str:
+    for cause in _causes(error):
+        text = _known(cause, authorized=authorized)
+        if text:
+            return text
+    return str(error) or type(error).__name__
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and what it was raised from, the innermost first."""
+    chain: list[BaseException] = []
+    while error is not None and len(chain) < 10:
+        chain.append(error)
+        reason = getattr(error, "reason", None)
+        error = reason if isinstance(reason, BaseException) else error.__cause__
+    return reversed(chain)
+
+
+def _known(error: BaseException, *, authorized: bool) -> str:
+    match error:
+        case HTTPUnauthorized():
+            return (
+                "authentication failed: the server refused the credentials"
+                if authorized
+                else ("authentication required")
+            )
+        case NotGitRepository():
+            return "repository not found"
+        case http.SSLError():
+            return f"TLS handshake failed: {_tls(error)}"
+        case http.NameResolutionError():
+            return f"cannot resolve the host name: {error.__cause__ or error}"
+        case http.ConnectTimeoutError():
+            return "the server did not accept a connection in time"
+        case http.NewConnectionError():
+            return f"cannot connect: {error.__cause__ or error}"
+        case http.ReadTimeoutError():
+            return "the server stopped answering"
+        case HangupException() | http.ProtocolError():
+            return "the server closed the connection before its answer was complete"
+        case _:
+            return _refusal(str(error))
+
+
+def _tls(error: BaseException) -> str:
+    text = str(error.__cause__ or error)
+    return re.sub(r"\s*\(_ssl\.c:\d+\)|^\[SSL: [A-Z_]+\] ", "", text)
+
+
+def _refusal(text: str) -> str:
+    status = _STATUS.search(text)
+    if status is None:
+        return ""
+    meaning = {"403": "authorization failed", "429": "the server asks to slow down"}
+    return f"{meaning.get(status[1], 'unexpected answer')}: HTTP status {status[1]}"

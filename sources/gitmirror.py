@@ -1,0 +1,211 @@
+"""What all users of one remote share: connections, object store, listings and fetches."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from api import durations
+from runtime import process
+from sources import gitclient, giterrors, gitpack, gitstore
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+
+    from runtime.limits import Processes, Threads
+    from sources.gitclient import Abort, Remote
+    from sources.gitref import Refs
+    from sources.gitstore import CommitInfo, Store
+
+T = TypeVar("T")
+
+LARGE_PACK_BYTES = 4 * 1024 * 1024
+"""Packs above this are indexed in a child process, whose memory goes back to the system."""
+_INDEXING_S = 600.0
+"""Seconds that a child process may take, beyond which something is badly wrong."""
+
+
+@dataclass(slots=True)
+class _Listing:
+    """One listing of references, for everybody who asked before it began."""
+
+    prefixes: set[str] = field(default_factory=set)
+    refs: Refs | None = None
+    error: giterrors.GitOperationError | None = None
+
+
+class Mirror:
+    """A remote and what is here of it.
+
+    Args:
+        remote: speaks to the server.
+        store: keeps the objects.
+        threads: runs blocking calls.
+        processes: runs the indexing of large packs.
+        authorized: whether credentials are presented, for error messages.
+    """
+
+    def __init__(
+        self,
+        remote: Remote,
+        store: Store,
+        threads: Threads,
+        processes: Processes,
+        *,
+        authorized: bool,
+    ) -> None:
+        self.store = store
+        self.used_s = 0.0
+        """When it was last asked for, in the clock's monotonic seconds; kept by its owner."""
+        self._remote = remote
+        self._threads = threads
+        self._processes = processes
+        self._authorized = authorized
+        self._next = _Listing()
+        self._listing = asyncio.Lock()
+        self._storing = asyncio.Lock()
+
+    async def references(self, prefix: str, timeout_s: float) -> Refs:
+        """Return what the remote advertises under a prefix, together with all who ask meanwhile.
+
+        A listing that has begun may miss a push that the caller knows of, so the caller joins the
+        next one. Whoever gets the lock first lists for all; if that caller is cancelled, the next
+        one does.
+
+        Raises:
+            giterrors.GitOperationError: the remote did not answer as it should.
+        """
+        listing = self._next
+        listing.prefixes.add(prefix)
+        async with self._listing:
+            if listing.refs is None and listing.error is None:
+                await self._list(listing, timeout_s)
+        if listing.error is not None:
+            raise listing.error
+        refs = listing.refs or {}
+        return {name: sha for name, sha in refs.items() if name.startswith(prefix)}
+
+    async def fetch(
+        self, sha: str, label: str, timeout_s: float, *, tips: Sequence[str] = ()
+    ) -> CommitInfo:
+        """Return a commit, after fetching it unless it is here.
+
+        Args:
+            sha: the commit.
+            label: under which the store remembers it.
+            timeout_s: seconds that all of it may take.
+            tips: where given, these are fetched with their whole history instead, and the commit
+                must be in it.
+
+        Raises:
+            giterrors.GitOperationError: it could not be fetched.
+            gitstore.DamagedError: what is stored is damaged, or is not a commit.
+        """
+        async with self._storing:
+            if not await self._threads.run(self.store.holds, sha):
+                await self._bounded(timeout_s, "clone", self._receive(tips or [sha], tips))
+                if not await self._threads.run(self.store.contains, sha):
+                    raise self._failure("clone", f"object {sha} not found")
+            return await self._threads.run(self.store.record, label, sha)
+
+    async def reset(self) -> None:
+        """Throw the store's content away."""
+        async with self._storing:
+            await self._threads.run(self.store.reset)
+
+    async def tidy(self) -> None:
+        """Give memory back, and compact the store if it has grown too much.
+
+        Raises:
+            gitstore.DamagedError: the store is damaged.
+        """
+        async with self._storing:
+            if await self._threads.run(lambda: self.store.is_overgrown):
+                plan = await self._threads.run(self.store.plan_compaction)
+                await self._pack(
+                    self.store.pack_bytes(), "compact", plan.source, plan.target, *plan.roots
+                )
+                await self._threads.run(self.store.adopt, plan)
+            await self._threads.run(self.store.trim)
+
+    def close(self) -> None:
+        """Close connections and files; everything stays usable."""
+        self._remote.close()
+        self.store.close()
+
+    async def _list(self, listing: _Listing, timeout_s: float) -> None:
+        if self._next is listing:
+            self._next = _Listing()
+        prefixes = sorted(listing.prefixes)
+        call = self._call(lambda abort: self._remote.list_refs(prefixes, abort))
+        try:
+            listing.refs = await self._bounded(timeout_s, "list remote for", call)
+        except giterrors.GitOperationError as err:
+            listing.error = err
+
+    async def _receive(self, wants: Sequence[str], tips: Sequence[str]) -> None:
+        depth, haves = (None, []) if tips else (1, self.store.haves())
+        descriptor, path = self.store.spool()
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                await self._call(
+                    lambda abort: self._remote.fetch(
+                        wants, haves, depth=depth, sink=file.write, abort=abort
+                    )
+                )
+            size = path.stat().st_size
+            if size:
+                await self._pack(size, "ingest", self.store.objects_directory, path)
+        finally:
+            path.unlink(missing_ok=True)
+
+    async def _pack(self, size: int, action: str, *arguments: Path | str) -> None:
+        """Run `gitpack`, here or beside.
+
+        Raises:
+            gitstore.DamagedError: it failed.
+        """
+        line = [action, *(str(argument) for argument in arguments)]
+        if size <= LARGE_PACK_BYTES:
+            with gitstore.translating():
+                await self._threads.run(gitpack.main, line)
+            return
+        done = await self._processes.run(
+            [sys.executable, "-I", gitpack.__file__, *line],
+            cwd=self.store.directory,
+            env={},
+            timeout_s=_INDEXING_S,
+        )
+        if done.returncode:
+            last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+            raise gitstore.DamagedError(f"{action} failed: {last}")
+
+    async def _call(self, call: Callable[[Abort], T]) -> T:
+        """Run a blocking call of the remote; being cancelled ends the call too."""
+        abort = gitclient.Abort()
+        try:
+            return await self._threads.run(call, abort)
+        except BaseException:
+            abort.trigger()
+            raise
+
+    async def _bounded(self, timeout_s: float, doing: str, work: Awaitable[T]) -> T:
+        """Await something under a deadline; what fails about Git is told in users' words."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await work
+        except TimeoutError as err:
+            limit = durations.format_go(timeout_s)
+            raise self._failure(doing, f"timed out after {limit}") from err
+        except (process.ProcessError, OSError, gitstore.DamagedError) as err:
+            raise self._failure(doing, str(err)) from err
+        except Exception as err:
+            doing = f"unable to {doing} '{self._remote.url}'"
+            raise giterrors.translate(err, doing, authorized=self._authorized) from err
+
+    def _failure(self, doing: str, text: str) -> giterrors.GitOperationError:
+        return giterrors.GitOperationError(f"unable to {doing} '{self._remote.url}': {text}")
