@@ -12,13 +12,19 @@ import socket
 import threading
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 import urllib3
-from dulwich.client import LsRemoteResult, Urllib3HttpGitClient
-from dulwich.errors import GitProtocolError
+from dulwich.client import (
+    Urllib3HttpGitClient,
+    build_ls_refs_request_v2,
+    extract_object_format_from_capabilities,
+    read_pkt_refs_v2,
+)
+from dulwich.errors import GitProtocolError, NotGitRepository
 from dulwich.objects import ObjectID
+from dulwich.protocol import Protocol, pkt_line
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -31,6 +37,10 @@ if TYPE_CHECKING:
 
     from sources.auth.basic import Credentials
     from sources.gitref import Refs
+
+_Discovered: TypeAlias = (
+    "tuple[dict[Ref, ObjectID | None], set[bytes], str, dict[Ref, Ref], dict[Ref, ObjectID]]"
+)
 
 CONNECT_S = 5.0
 """Seconds to establish a connection."""
@@ -142,11 +152,22 @@ class _Haves:
         """The same."""
 
 
+class _Known:
+    """What a server of protocol version 2 said it can do, and where it redirected us."""
+
+    def __init__(self) -> None:
+        self.capabilities: set[bytes] = set()
+        self.url = ""
+
+
 class _Client(Urllib3HttpGitClient):
     """Dulwich's client with our authorization header and without the dumb protocol."""
 
-    def __init__(self, url: str, pool: urllib3.PoolManager, authorization: str) -> None:
+    def __init__(
+        self, url: str, pool: urllib3.PoolManager, authorization: str, known: _Known
+    ) -> None:
         super().__init__(url, pool_manager=pool)
+        self._known = known
         if authorization:
             self._auth_header = authorization
             self._auth_origin = self._origin(url)
@@ -164,6 +185,41 @@ class _Client(Urllib3HttpGitClient):
             response.close()
             raise GitProtocolError(f"not a Git repository: the server answered {content_type!r}")
         return response, read
+
+    def _discover_references(
+        self,
+        service: bytes,
+        base_url: str,
+        protocol_version: int | None = None,
+        ref_prefix: Sequence[bytes] | None = None,
+    ) -> _Discovered:
+        """List references; in protocol version 2 without asking again what the server can do.
+
+        That halves the requests of a poll. An empty ``ref_prefix`` lists nothing.
+        """
+        known = self._known
+        if known.capabilities:
+            self.protocol_version = 2
+            refs, symrefs, peeled = self._list(known, ref_prefix) if ref_prefix else ({}, {}, {})
+            return refs, known.capabilities, known.url, symrefs, peeled
+        found = super()._discover_references(service, base_url, protocol_version, ref_prefix)
+        if self.protocol_version == 2:
+            _, known.capabilities, known.url, _, _ = found
+        return found
+
+    def _list(
+        self, known: _Known, prefixes: Sequence[bytes]
+    ) -> tuple[dict[Ref, ObjectID | None], dict[Ref, Ref], dict[Ref, ObjectID]]:
+        object_format = extract_object_format_from_capabilities(known.capabilities)
+        command, arguments = build_ls_refs_request_v2(known.capabilities, object_format, prefixes)
+        body = b"".join(
+            (*map(pkt_line, command), b"0001", *map(pkt_line, arguments), pkt_line(None))
+        )
+        response, read = self._smart_request("git-upload-pack", known.url, body)
+        try:
+            return read_pkt_refs_v2(Protocol(read, lambda _: None).read_pkt_seq())
+        finally:
+            response.close()
 
 
 class Remote:
@@ -189,6 +245,7 @@ class Remote:
         )
         self._pool.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
         self._path = urlsplit(url).path
+        self._known = _Known()
 
     def list_refs(self, prefixes: Sequence[str], abort: Abort) -> Refs:
         """Return what the remote advertises under some name prefixes.
@@ -201,8 +258,15 @@ class Remote:
             AbortedError: see `Abort`.
         """
         wanted = [prefix.encode() for prefix in prefixes]
-        with abort.covering():
-            answer: LsRemoteResult = self._client().get_refs(self._path, ref_prefix=wanted)
+        is_guess = bool(self._known.capabilities)
+        try:
+            with abort.covering(), self._client() as client:
+                answer = client.get_refs(self._path, ref_prefix=wanted)
+        except (GitProtocolError, NotGitRepository):
+            # The server may have become another one; what it says when asked properly counts.
+            if not is_guess:
+                raise
+            return self.list_refs(prefixes, abort)
         return {
             name.decode("utf-8", "surrogateescape"): sha.decode()
             for name, sha in answer.refs.items()
@@ -240,19 +304,25 @@ class Remote:
         def choose(refs: Mapping[Ref, ObjectID], depth: int | None = None) -> list[ObjectID]:
             return [ObjectID(sha.encode()) for sha in wants]
 
-        with abort.covering():
-            self._client().fetch_pack(
+        with abort.covering(), self._client() as client:
+            client.fetch_pack(
                 self._path,
                 choose,
                 _Haves([ObjectID(sha.encode()) for sha in haves] if depth else []),
                 receive,
                 depth=depth,
-                ref_prefix=[b"HEAD"],
+                ref_prefix=[],
             )
 
     def close(self) -> None:
         """Close the idle connections; the remote stays usable."""
         self._pool.clear()
 
-    def _client(self) -> _Client:
-        return _Client(self.url, self._pool, self._authorization)
+    @contextmanager
+    def _client(self) -> Iterator[_Client]:
+        """Lend a client; after a failure the server is asked anew what it can do."""
+        try:
+            yield _Client(self.url, self._pool, self._authorization, self._known)
+        except Exception:
+            self._known = _Known()
+            raise
