@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 PYTHON ?= python3.13 python3.12 python3.11 python3.14 python3 python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check format test unit wire plane e2e demo bench soak cluster-up cluster-down \
+.PHONY: help venv check format test unit wire plane e2e demo demo-down bench soak cluster-up cluster-down \
 	tools crds lock clean
 
 help: ## List what can be made
@@ -20,6 +20,9 @@ help: ## List what can be made
 
 demo: $(STAMP) ## Show all of it on a cluster of its own: push, delete, edit by hand, webhook
 	@$(BIN)/python -m demo $(if $(PODS),--pods) $(if $(KEEP),--keep) $(ARGS)
+
+demo-down: $(STAMP) ## End what `make demo KEEP=1` left running
+	@$(BIN)/python -m demo --down
 
 test: check tools ## Check and test everything, on a real cluster too
 	$(PYTEST) tests
@@ -75,7 +78,8 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url
 
 clean: ## Stop the cluster and delete what was made here; the builds in the cache stay
-	@if [ -x $(BIN)/python ] && [ -d .run ]; then $(BIN)/python -m devcluster down --purge; fi
+	@if [ -x $(BIN)/python ] && [ -d .run ]; then $(BIN)/python -m demo --down; \
+		$(BIN)/python -m devcluster down --purge; fi
 	rm -rf $(VENV) .run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +21,23 @@ if TYPE_CHECKING:
 
 _TOTAL = re.compile(rb"^apiserver_request_total\{([^}]*)\} (\S+)", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
+_OWN_BUSINESS = frozenset(
+    {
+        "-",  # discovery and the like, which name no resource
+        "buckets",
+        "events",
+        "fluxinstances",
+        "fluxreports",
+        "gitrepositories",
+        "helmcharts",
+        "helmrepositories",
+        "kustomizations",
+        "leases",
+        "ocirepositories",
+        "receivers",
+        "secrets",  # credentials; no fixture here manages one
+    }
+)
 _LONG = {"watch", "WATCH", "CONNECT"}
 
 
@@ -30,6 +49,44 @@ class Kind:
     """get, list, patch, apply, create, update, delete, deletecollection."""
     resource: str
     """Plural, with its subresource: ``kustomizations/status``."""
+
+    @property
+    def is_own_business(self) -> bool:
+        """Whether a reconciler sends such requests about itself, not about what it manages."""
+        return self.resource.partition("/")[0] in _OWN_BUSINESS
+
+
+class Source(Protocol):
+    """Where counts come from."""
+
+    def take(self) -> Counter[Kind]:
+        """Return what has been answered since the last call."""
+        ...
+
+
+def settled(source: Source, *, quiet_s: float = 0.3, limit_s: float = 5.0) -> Counter[Kind]:
+    """Return what was answered up to a moment of quiet.
+
+    Args:
+        source: where counts come from.
+        quiet_s: so long nothing may be answered.
+        limit_s: when to stop waiting for that.
+    """
+    pause = threading.Event()
+    deadline = time.monotonic() + limit_s
+    counts = source.take()
+    while time.monotonic() < deadline:
+        pause.wait(quiet_s)
+        more = source.take()
+        if not more:
+            break
+        counts += more
+    return counts
+
+
+def managed(counts: Counter[Kind]) -> int:
+    """Return how many requests were about managed objects."""
+    return sum(number for kind, number in counts.items() if not kind.is_own_business)
 
 
 class AuditLog:
