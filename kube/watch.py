@@ -175,11 +175,12 @@ class _Failure(meta.Struct, frozen=True):
 
 class _Page(msgspec.Struct, Generic[T], frozen=True):
     metadata: meta.ObjectMeta
-    items: tuple[T, ...] = ()
+    items: tuple[T, ...] | None = None
+    """Null where a list of metadata is empty."""
 
 
 class _RawPage(msgspec.Struct, frozen=True):
-    items: tuple[msgspec.Raw, ...] = ()
+    items: tuple[msgspec.Raw, ...] | None = None
 
 
 _LINE = msgspec.json.Decoder(_Line)
@@ -217,11 +218,11 @@ class _Codec(Generic[T]):
         try:
             page = self._page.decode(raw)
         except msgspec.ValidationError:
-            each = [self.object(item) for item in _RAW_PAGE.decode(raw).items]
+            each = [self.object(item) for item in _RAW_PAGE.decode(raw).items or ()]
             good = tuple(item for item in each if not isinstance(item, Malformed))
             bad = [item for item in each if isinstance(item, Malformed)]
             return _PARTIAL.decode(raw).metadata.resource_version, good, bad
-        return page.metadata.resource_version, page.items, []
+        return page.metadata.resource_version, page.items or (), []
 
     def line(self, raw: bytes) -> Change[T]:
         """Return what a line says.
