@@ -28,12 +28,12 @@ def dump(value: Value) -> str:
 
 
 def _block(value: Value, indent: int) -> Iterator[str]:
-    """Yield the lines of a non-empty collection."""
+    """Yield the lines of a value that stands below its key, or alone."""
     pad = " " * indent
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and value:
         for key in sorted(value):
             yield from _entry(f"{pad}{_scalar(key)}:", value[key], indent)
-    elif isinstance(value, Sequence) and not isinstance(value, str):
+    elif isinstance(value, Sequence) and value and not isinstance(value, str):
         for item in value:
             yield from _item(item, indent)
     else:

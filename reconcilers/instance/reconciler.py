@@ -220,7 +220,7 @@ class InstanceReconciler:
 
 def _notice(reason: str, message: str, revision: str) -> steps.Notice:
     """Return an event that names its revision, under the operator's own key."""
-    return steps.notice(reason, message, **{f"{meta.INSTANCE_GROUP}/revision": revision})
+    return steps.Notice(message, reason, metadata=((f"{meta.INSTANCE_GROUP}/revision", revision),))
 
 
 def _check(obj: FluxInstance) -> None:

@@ -1,0 +1,168 @@
+"""Fields that are not served yet are named, one by one; everything else is served."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from api import served
+from api.instance import FluxInstance
+from api.kustomize import Kustomization
+from api.notification import Receiver
+from api.source import GitRepository
+
+GIT = {"url": "https://host/repo", "interval": "1m"}
+KUSTOMIZATION = {
+    "interval": "1m",
+    "prune": True,
+    "sourceRef": {"kind": "GitRepository", "name": "s"},
+}
+RECEIVER = {"type": "github", "resources": [{"kind": "GitRepository", "name": "s"}]}
+INSTANCE: dict[str, Any] = {
+    "distribution": {"version": "2.x", "registry": "ghcr.io/fluxcd"},
+    "sync": {"kind": "GitRepository", "url": "https://h/r", "ref": "refs/heads/main", "path": "./"},
+}
+
+
+def unserved(kind: Any, base: dict[str, Any], change: dict[str, Any]) -> tuple[str, ...]:
+    obj = msgspec.convert({"spec": base | change}, type=kind)
+    return served.unserved(obj)
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"url": "ssh://git@host/repo"}, "url=ssh://"),
+        ({"provider": "github"}, "provider=github"),
+        ({"include": [{"repository": {"name": "a"}}]}, "include"),
+        ({"recurseSubmodules": True}, "recurseSubmodules"),
+        ({"sparseCheckout": ["a"]}, "sparseCheckout"),
+        ({"verify": {"secretRef": {"name": "a"}}}, "verify"),
+        ({"proxySecretRef": {"name": "a"}}, "proxySecretRef"),
+        ({"serviceAccountName": "a"}, "serviceAccountName"),
+    ],
+)
+def test_a_git_repository_names_what_is_not_served(change: dict[str, Any], path: str) -> None:
+    assert unserved(GitRepository, GIT, change) == (f"spec.{path}",)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"provider": "generic"}, {"secretRef": {"name": "a"}}, {"ref": {"semver": ">1"}},
+     {"ignore": ""}, {"suspend": True}, {"include": []}],
+)  # fmt: skip
+def test_a_git_repository_of_this_version_is_served(change: dict[str, Any]) -> None:
+    assert unserved(GitRepository, GIT, change) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"sourceRef": {"kind": "Bucket", "name": "b"}}, "sourceRef.kind=Bucket"),
+        ({"postBuild": {"substitute": {"a": "b"}}}, "postBuild"),
+        ({"decryption": {"provider": "sops"}}, "decryption"),
+        ({"serviceAccountName": "a"}, "serviceAccountName"),
+        ({"kubeConfig": {"secretRef": {"name": "a"}}}, "kubeConfig"),
+        ({"healthCheckExprs": [{"apiVersion": "v1", "current": "true"}]}, "healthCheckExprs"),
+        ({"ignore": [{"paths": ["/a"]}]}, "ignore"),
+        ({"dependsOn": [{"name": "a"}, {"name": "b", "readyExpr": "x"}]}, "dependsOn[1].readyExpr"),
+    ],
+)  # fmt: skip
+def test_a_kustomization_names_what_is_not_served(change: dict[str, Any], path: str) -> None:
+    assert unserved(Kustomization, KUSTOMIZATION, change) == (f"spec.{path}",)
+
+
+def test_a_kustomization_that_waits_for_termination_is_served() -> None:
+    assert not unserved(Kustomization, KUSTOMIZATION, {"deletionPolicy": "WaitForTermination"})
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"type": "gitlab"}, "type=gitlab"),
+        ({"resourceFilter": "true"}, "resourceFilter"),
+        ({"resources": [{"kind": "Bucket", "name": "b", "filter": "x"}]}, "resources[0].filter"),
+        ({"oidcProviders": [{"issuerURL": "i", "validations": []}]}, "oidcProviders"),
+    ],
+)
+def test_a_receiver_names_what_is_not_served(change: dict[str, Any], path: str) -> None:
+    assert unserved(Receiver, RECEIVER, change) == (f"spec.{path}",)
+
+
+@pytest.mark.parametrize("type_", ["github", "generic", "generic-hmac"])
+def test_a_receiver_of_these_types_is_served(type_: str) -> None:
+    assert unserved(Receiver, RECEIVER, {"type": type_}) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"components": ["source-controller", "source-watcher"]}, "components[1]=source-watcher"),
+        ({"sync": INSTANCE["sync"] | {"kind": "Bucket"}}, "sync.kind=Bucket"),
+        ({"sync": INSTANCE["sync"] | {"provider": "github"}}, "sync.provider=github"),
+        ({"sharding": {"shards": ["a"]}}, "sharding"),
+        ({"cluster": {"multitenant": True}}, "cluster.multitenant"),
+        (
+            {"cluster": {"objectLevelWorkloadIdentity": True}},
+            "cluster.objectLevelWorkloadIdentity",
+        ),
+        ({"kustomize": {"patches": [{"patch": "x"}]}}, "kustomize.patches[0]"),
+        (
+            {"kustomize": {"patches": [{"patch": "x", "target": {"kind": "(Git|OCI)Repository"}}]}},
+            "kustomize.patches[0]",
+        ),
+        (
+            {"kustomize": {"patches": [{"patch": "x", "target": {"kind": "["}}]}},
+            "kustomize.patches[0]",
+        ),
+    ],
+)
+def test_an_instance_names_what_is_not_served(change: dict[str, Any], path: str) -> None:
+    assert unserved(FluxInstance, INSTANCE, change) == (f"spec.{path}",)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"components": ["source-controller", "helm-controller"]},
+        {"distribution": {"version": "2.x", "registry": "r", "artifact": "oci://a"}},
+        {"cluster": {"size": "large", "networkPolicy": False, "type": "openshift"}},
+        {"storage": {"class": "fast", "size": "1Gi"}},
+        {"kustomize": {"patches": [{"patch": "x", "target": {"kind": "Deployment"}}]}},
+        {"sync": None},
+    ],
+)
+def test_what_has_no_meaning_outside_a_cluster_is_only_a_record(change: dict[str, Any]) -> None:
+    assert unserved(FluxInstance, INSTANCE, change) == ()
+
+
+@pytest.mark.parametrize(
+    ("cluster", "opens"),
+    [
+        (None, False),
+        ({}, False),
+        ({"size": "small"}, False),
+        ({"multitenant": True}, True),
+        ({"tenantDefaultServiceAccount": "deployer"}, True),
+        ({"multitenantWorkloadIdentity": True}, True),
+        ({"tenantDefaultDecryptionServiceAccount": "a"}, True),
+        ({"tenantDefaultKubeConfigServiceAccount": "a"}, True),
+    ],
+)
+def test_switches_that_keep_tenants_apart_are_told_from_the_rest(
+    cluster: dict[str, Any] | None, *, opens: bool
+) -> None:
+    obj = msgspec.convert({"spec": INSTANCE | {"cluster": cluster}}, type=FluxInstance)
+    assert served.opens_tenants(obj) is opens
+
+
+def test_the_message_names_every_field() -> None:
+    assert served.message(("spec.a",)) == (
+        "the field is not served by this version of gitopsd: spec.a"
+    )
+    assert served.message(("spec.a", "spec.b")).endswith(
+        "fields are not served by this version of gitopsd: spec.a, spec.b"
+    )
