@@ -193,15 +193,21 @@ class GitFetcher:
 
     async def _open(self, repository: Repository) -> Mirror:
         self._close_idle()
-        store = await self._threads.run(self._open_store, repository)
+        remote, store = await self._threads.run(self._connect, repository)
         mirror = self._mirrors[repository.key] = gitmirror.Mirror(
-            gitclient.Remote(repository.url, repository.credentials, self._context(repository)),
+            remote,
             store,
             self._threads,
             self._processes,
             authorized=bool(repository.credentials.authorization),
         )
         return mirror
+
+    def _connect(self, repository: Repository) -> tuple[gitclient.Remote, gitstore.Store]:
+        context = self._context(repository)
+        self._delete_unused()
+        store = gitstore.Store(self._directory / repository.key, repository.url)
+        return gitclient.Remote(repository.url, repository.credentials, context), store
 
     def _context(self, repository: Repository) -> ssl.SSLContext | None:
         """Return the TLS context of a URL; those with the same CA share one, at 1 to 2 MiB each."""
@@ -211,10 +217,6 @@ class GitFetcher:
         if ca not in self._contexts:
             self._contexts[ca] = repository.credentials.ssl_context()
         return self._contexts[ca]
-
-    def _open_store(self, repository: Repository) -> gitstore.Store:
-        self._delete_unused()
-        return gitstore.Store(self._directory / repository.key, repository.url)
 
     def _close_idle(self) -> None:
         oldest_s = self._clock.monotonic() - IDLE_S

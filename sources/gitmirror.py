@@ -106,11 +106,9 @@ class Mirror:
             gitstore.DamagedError: what is stored is damaged, or is not a commit.
         """
         async with self._storing:
-            if not await self._threads.run(self.store.holds, sha):
+            if not self.store.holds(sha):
                 await self._bounded(timeout_s, "clone", self._receive(tips or [sha], tips))
-                if not await self._threads.run(self.store.contains, sha):
-                    raise self._failure("clone", f"object {sha} not found")
-            return await self._threads.run(self.store.record, label, sha)
+            return await self._threads.run(self._record, sha, label)
 
     async def reset(self) -> None:
         """Throw the store's content away."""
@@ -124,11 +122,9 @@ class Mirror:
             gitstore.DamagedError: the store is damaged.
         """
         async with self._storing:
-            if await self._threads.run(lambda: self.store.is_overgrown):
-                plan = await self._threads.run(self.store.plan_compaction)
-                await self._pack(
-                    self.store.pack_bytes(), "compact", plan.source, plan.target, *plan.roots
-                )
+            plan = await self._threads.run(self.store.plan_compaction)
+            if plan is not None:
+                await self._pack(plan.size, "compact", plan.source, plan.target, *plan.roots)
                 await self._threads.run(self.store.adopt, plan)
             await self._threads.run(self.store.trim)
 
@@ -148,20 +144,32 @@ class Mirror:
             listing.error = err
 
     async def _receive(self, wants: Sequence[str], tips: Sequence[str]) -> None:
-        depth, haves = (None, []) if tips else (1, self.store.haves())
-        descriptor, path = self.store.spool()
+        pack = await self._call(
+            lambda abort: self._download(wants, abort, depth=None if tips else 1)
+        )
+        if pack is not None:
+            try:
+                await self._pack(LARGE_PACK_BYTES, "ingest", self.store.objects_directory, pack)
+            finally:
+                await self._threads.run(pack.unlink, missing_ok=True)
+
+    def _download(self, wants: Sequence[str], abort: Abort, *, depth: int | None) -> Path | None:
+        """Receive a pack and index it; return its path instead where it is a large one. Blocks."""
+        descriptor, pack = self.store.spool()
         try:
             with os.fdopen(descriptor, "wb") as file:
-                await self._call(
-                    lambda abort: self._remote.fetch(
-                        wants, haves, depth=depth, sink=file.write, abort=abort
-                    )
-                )
-            size = path.stat().st_size
+                haves = self.store.haves() if depth else []
+                self._remote.fetch(wants, haves, depth=depth, sink=file.write, abort=abort)
+            size = pack.stat().st_size
+            if size >= LARGE_PACK_BYTES:
+                return pack
             if size:
-                await self._pack(size, "ingest", self.store.objects_directory, path)
-        finally:
-            path.unlink(missing_ok=True)
+                _run_here(["ingest", str(self.store.objects_directory), str(pack)])
+        except BaseException:
+            pack.unlink(missing_ok=True)
+            raise
+        pack.unlink()
+        return None
 
     async def _pack(self, size: int, action: str, *arguments: Path | str) -> None:
         """Run `gitpack`, here or beside.
@@ -170,9 +178,8 @@ class Mirror:
             gitstore.DamagedError: it failed.
         """
         line = [action, *(str(argument) for argument in arguments)]
-        if size <= LARGE_PACK_BYTES:
-            with gitstore.translating():
-                await self._threads.run(gitpack.main, line)
+        if size < LARGE_PACK_BYTES:
+            await self._threads.run(_run_here, line)
             return
         done = await self._processes.run(
             [sys.executable, "-I", gitpack.__file__, *line],
@@ -183,6 +190,11 @@ class Mirror:
         if done.returncode:
             last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
             raise gitstore.DamagedError(f"{action} failed: {last}")
+
+    def _record(self, sha: str, label: str) -> CommitInfo:
+        if not self.store.contains(sha):
+            raise self._failure("clone", f"object {sha} not found")
+        return self.store.record(label, sha)
 
     async def _call(self, call: Callable[[Abort], T]) -> T:
         """Run a blocking call of the remote; being cancelled ends the call too."""
@@ -209,3 +221,8 @@ class Mirror:
 
     def _failure(self, doing: str, text: str) -> giterrors.GitOperationError:
         return giterrors.GitOperationError(f"unable to {doing} '{self._remote.url}': {text}")
+
+
+def _run_here(line: Sequence[str]) -> None:
+    with gitstore.translating():
+        gitpack.main(line)

@@ -31,7 +31,7 @@ from dulwich.pack import UnresolvedDeltas
 from sources import gitpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from dulwich.object_store import DiskObjectStore
 
@@ -92,7 +92,11 @@ class Compaction(NamedTuple):
     source: Path
     target: Path
     roots: tuple[str, ...]
+    """Commits and trees, by id."""
     commits: dict[str, str]
+    """The references that go on being known."""
+    size: int
+    """Bytes of all packs now."""
 
 
 class State(msgspec.Struct):
@@ -209,31 +213,30 @@ class Store:
         with self._lock:
             self._readers.add(reader)
 
-    @property
-    def is_overgrown(self) -> bool:
-        """Whether a compaction would pay."""
-        with self._lock:
-            packs = list(self._packs())
-            limit = _GROWTH * self._state.baseline_bytes + _SLACK_BYTES
-            return len(packs) > _MAX_PACKS or _size(packs) > limit
-
     def pack_bytes(self) -> int:
         """Return the size of all packs."""
-        return _size(self._packs())
+        return sum(path.stat().st_size for path in self._packs())
 
-    def plan_compaction(self) -> Compaction:
+    def plan_compaction(self) -> Compaction | None:
         """Return what to copy where, so that `adopt` can replace the present objects.
 
         Kept are the commits of references that were followed since the store was opened, and what
         living readers read. Nothing may be fetched between this and `adopt`.
+
+        Returns:
+            None where a compaction would not pay.
         """
         with self._lock:
+            size, packs = self.pack_bytes(), len(list(self._packs()))
+            limit = _GROWTH * self._state.baseline_bytes + _SLACK_BYTES
+            if packs <= _MAX_PACKS and size <= limit:
+                return None
             commits = {
                 label: sha for label, sha in self._state.commits.items() if label in self._used
             }
             roots = {*commits.values(), *(reader.root for reader in self._readers)}
             target = self.directory / f"objects-{self._state.generation + 1}"
-            return Compaction(self.objects_directory, target, tuple(sorted(roots)), commits)
+            return Compaction(self.objects_directory, target, tuple(sorted(roots)), commits, size)
 
     def adopt(self, compaction: Compaction) -> None:
         """Read from the compacted objects from now on, and remove the former ones."""
@@ -309,10 +312,6 @@ class Store:
         if self._objects is not None:
             self._objects.close()
             self._objects = None
-
-
-def _size(paths: Iterable[Path]) -> int:
-    return sum(path.stat().st_size for path in paths)
 
 
 @contextmanager
