@@ -104,9 +104,10 @@ def sort(conditions: Conditions) -> Conditions:
 
 def cut(message: str) -> str:
     """Return ``message``, shortened to `MAX_MESSAGE_BYTES` of UTF-8 with ``...`` at the end."""
+    # What is no text, such as half of a pair of surrogates, could not be sent as JSON.
     encoded = message.encode(errors="replace")
     if len(encoded) <= MAX_MESSAGE_BYTES:
-        return message
+        return encoded.decode()
     return encoded[: MAX_MESSAGE_BYTES - 3].decode(errors="ignore") + "..."
 
 

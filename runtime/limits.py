@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import functools
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from runtime import process
@@ -39,7 +39,7 @@ class Threads:
 
     def __init__(self, limit: int = THREADS) -> None:
         self._executor = ThreadPoolExecutor(limit, thread_name_prefix="blocking")
-        self._running: set[asyncio.Future[Any]] = set()
+        self._running: set[Future[Any]] = set()
 
     async def run(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return ``call(*args, **kwargs)``, run in a thread with the caller's context variables.
@@ -48,10 +48,10 @@ class Threads:
             Exception: whatever the call raises.
         """
         bound = functools.partial(contextvars.copy_context().run, call, *args, **kwargs)
-        future = asyncio.get_running_loop().run_in_executor(self._executor, bound)
+        future = self._executor.submit(bound)
         self._running.add(future)
         future.add_done_callback(self._running.discard)
-        return await future
+        return await asyncio.wrap_future(future)
 
     async def aclose(self, timeout_s: float = CLOSE_S) -> bool:
         """Refuse further calls, drop those that wait, and wait for those that run.
@@ -61,12 +61,13 @@ class Threads:
             thread, and the interpreter waits for it at exit.
         """
         self._executor.shutdown(wait=False, cancel_futures=True)
-        if self._running:
-            await asyncio.wait(self._running, timeout=timeout_s)
-        is_idle = not self._running
-        if is_idle:
-            self._executor.shutdown(wait=True)
-        return is_idle
+        running = [asyncio.wrap_future(future) for future in tuple(self._running)]
+        if not running:
+            return True
+        ended, hanging = await asyncio.wait(running, timeout=timeout_s)
+        for future in ended:
+            future.cancelled() or future.exception()  # their callers have heard, or are gone
+        return not hanging
 
 
 class Processes:

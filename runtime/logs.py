@@ -129,7 +129,9 @@ class FailureLog:
         """Log that ``key`` is well, if it was failing."""
         failing = self._failing.pop(key, None)
         if failing is not None:
-            self._logger.info(message, extra={"failures": failing.failures, **details}, stacklevel=2)
+            self._logger.info(
+                message, extra={"failures": failing.failures, **details}, stacklevel=2
+            )
 
     def is_failing(self, key: Hashable) -> bool:
         """Tell whether ``key`` has failed since it was last well."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -38,7 +40,11 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
 
 def _is_same(left: object, right: object) -> bool:
     """Compare as JSON does: ``True`` and ``1`` are equal in Python but not in JSON."""
-    return left == right and isinstance(left, bool) == isinstance(right, bool)
+    return left == right and _dumped(left) == _dumped(right)
+
+
+def _dumped(value: object) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def _without_nulls(value: dict[str, Any]) -> dict[str, Any]:

@@ -32,9 +32,15 @@ async def idempotent(call: Callable[[], Awaitable[T]], *, on: Callable[[BaseExce
     Raises:
         Exception: whatever the last try raised.
     """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + BUDGET_S
+
+    def is_spent(state: tenacity.RetryCallState) -> bool:
+        return state.attempt_number >= TRIES or loop.time() + state.upcoming_sleep > deadline
+
     retrying = tenacity.AsyncRetrying(
-        stop=tenacity.stop_after_attempt(TRIES) | tenacity.stop_before_delay(BUDGET_S),
-        wait=tenacity.wait_exponential_jitter(initial=0.1, max=1.0, jitter=0.1),
+        stop=is_spent,
+        wait=tenacity.wait_exponential_jitter(multiplier=0.1, max=1.0, jitter=0.1),
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, Exception) and on(error)),
         sleep=asyncio.sleep,
         reraise=True,

@@ -27,6 +27,9 @@ _running: list[Cluster] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Before 3.12 asking for the current loop makes one where none was ever set; pytest-asyncio
+    # asks, and nobody closes that loop. Having set none, once, ends this.
+    asyncio.set_event_loop(None)
     config.addinivalue_line("markers", "blocking(reason): the event loop may block in this test")
     config.addinivalue_line(
         "markers", "leftovers(reason): this test leaves processes or tasks on purpose"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -118,9 +119,7 @@ def value(metrics: Metrics, metric: str, /, **labels: str) -> float | None:
 
 
 def result_count(metrics: Metrics, result: str) -> float | None:
-    return value(
-        metrics, "controller_runtime_reconcile_total", controller="widget", result=result
-    )
+    return value(metrics, "controller_runtime_reconcile_total", controller="widget", result=result)
 
 
 async def test_woken_object_is_reconciled_with_its_cause(
@@ -152,7 +151,7 @@ async def test_interval_is_jittered_by_five_percent(
     async with running(controller):
         controller.wake(A)
         await asyncio.sleep(600 * 50)
-    gaps = [later - earlier for earlier, later in zip(widgets.times, widgets.times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(widgets.times)]
     assert len(gaps) >= 45
     assert all(569.9 <= gap <= 630.1 for gap in gaps)
     assert max(gaps) - min(gaps) > 30
@@ -189,7 +188,7 @@ async def test_transient_failure_backs_off_and_success_forgets_it(
         await asyncio.sleep(20)
         controller.wake(A)
         await asyncio.sleep(20)
-    gaps = [later - earlier for earlier, later in zip(widgets.times, widgets.times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(widgets.times)]
     for index, nominal in ((0, 0.75), (1, 1.5), (2, 3.0), (4, 0.75)):
         assert 0.8 * nominal <= gaps[index] <= 1.2 * nominal + 0.001
     assert len(widgets.times) == 6
@@ -351,7 +350,7 @@ async def test_run_without_change_is_told_at_debug_alone(
 async def test_fields_of_the_object_are_bound_while_it_runs(
     controller: Controller, widgets: Widgets
 ) -> None:
-    seen = {}
+    seen: dict[str, object] = {}
 
     async def act(ref: ObjectRef, run: Run) -> Result:
         seen.update(logs.fields())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ class Child:
 
 
 def gaps(times: list[float]) -> list[float]:
-    return [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    return [later - earlier for earlier, later in itertools.pairwise(times)]
 
 
 async def test_failing_child_restarts_with_growing_delays(supervisor: Supervisor) -> None:
@@ -99,9 +100,10 @@ async def test_state_tells_where_each_child_stands(
         assert state["home"].error == "no route to host"
         assert state["home"].retry_in_s == 0
         assert state["done"].phase is Phase.STOPPED
-    assert metrics.registry.get_sample_value(
-        "gitopsd_supervised_restarts_total", {"child": "home"}
-    ) == 1
+    assert (
+        metrics.registry.get_sample_value("gitopsd_supervised_restarts_total", {"child": "home"})
+        == 1
+    )
 
 
 async def test_error_without_a_text_shows_its_type(supervisor: Supervisor) -> None:
@@ -198,11 +200,15 @@ async def test_retry_now_cuts_the_delay_short(supervisor: Supervisor) -> None:
 
 async def test_failure_of_the_block_itself_stops_the_children(supervisor: Supervisor) -> None:
     child = Child()
-    with pytest.raises(ExceptionGroup) as caught:
+
+    async def block() -> None:
         async with supervisor:
             supervisor.start("home", child.run)
             await asyncio.sleep(1)
             raise OSError("the daemon's own fault")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await block()
     assert caught.group_contains(OSError, match="own fault")
     assert child.was_cancelled
 

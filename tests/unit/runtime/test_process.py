@@ -1,0 +1,180 @@
+"""Child processes: what they return, and that none survives a deadline, a flood or a cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runtime import process
+
+ENV = {"PATH": os.environ["PATH"]}
+
+# Starts a child of its own that would live for a minute, tells both ids, and waits.
+FAMILY = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(os.getpid(), child.pid, flush=True)
+open(sys.argv[1], "w").write(f"{os.getpid()} {child.pid}")
+time.sleep(60)
+"""
+
+
+def python(code: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-c", code, *arguments]
+
+
+async def gone(pid: int) -> bool:
+    """Wait until there is no such process; a killed grandchild is reaped by init, not by us."""
+    try:
+        async with asyncio.timeout(5):
+            while _is_alive(pid):  # noqa: ASYNC110 - the kernel sets no event
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return not stat.parent.parent.is_dir()
+
+
+async def family(path: Path) -> list[int]:
+    """Wait until the program above has said who it is."""
+    async with asyncio.timeout(5):
+        while len(pids := _pids(path)) < 2:  # noqa: ASYNC110 - another process sets no event
+            await asyncio.sleep(0.01)
+    return pids
+
+
+def _pids(path: Path) -> list[int]:
+    return [int(pid) for pid in path.read_text().split()] if path.exists() else []
+
+
+async def test_output_status_and_input_come_through(tmp_path: Path) -> None:
+    code = "import sys; print(sys.stdin.read() * 2); print('e', file=sys.stderr); exit(3)"
+    done = await process.run(python(code), cwd=tmp_path, env=ENV, input=b"ab", timeout_s=20)
+    assert done == process.Completed(3, b"abab\n", b"e\n")
+
+
+async def test_environment_is_exactly_what_is_given(tmp_path: Path) -> None:
+    code = "import os; print(os.getcwd()); print('HOME' in os.environ, os.environ['COLOUR'])"
+    env = {"COLOUR": "grey"}
+    done = await process.run(python(code), cwd=tmp_path, env=env, timeout_s=20)
+    directory, has_home, colour = done.stdout.decode().split()
+    assert os.path.realpath(directory) == os.path.realpath(tmp_path)
+    assert (has_home, colour) == ("False", "grey")
+
+
+async def test_megabytes_pass_in_both_directions(tmp_path: Path) -> None:
+    code = "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())"
+    data = os.urandom(3_000_000)
+    done = await process.run(python(code), cwd=tmp_path, env=ENV, input=data, timeout_s=20)
+    assert done.stdout == data
+
+
+async def test_program_that_does_not_read_its_input_is_no_failure(tmp_path: Path) -> None:
+    data = bytes(1_000_000)
+    done = await process.run(["true"], cwd=tmp_path, env=ENV, input=data, timeout_s=20)
+    assert done.returncode == 0
+
+
+async def test_program_ended_by_a_signal_shows_it(tmp_path: Path) -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    done = await process.run(python(code), cwd=tmp_path, env=ENV, timeout_s=20)
+    assert done.returncode == -signal.SIGKILL
+
+
+async def test_missing_program_is_named(tmp_path: Path) -> None:
+    with pytest.raises(process.ProcessNotFound, match=r"^no-such-tool: No such file"):
+        await process.run(
+            [str(tmp_path / "no-such-tool"), "secret"], cwd=tmp_path, env=ENV, timeout_s=1
+        )
+
+
+async def test_timeout_kills_the_whole_group(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(process.ProcessTimeout, match=r"did not end within 1\.5 s"):
+        await process.run(
+            python(FAMILY, str(tmp_path / "ids")), cwd=tmp_path, env=ENV, timeout_s=1.5
+        )
+    assert time.monotonic() - started < 5
+    for pid in await family(tmp_path / "ids"):
+        assert await gone(pid)
+
+
+async def test_cancel_kills_the_whole_group(tmp_path: Path) -> None:
+    argv = python(FAMILY, str(tmp_path / "ids"))
+    task = asyncio.get_running_loop().create_task(
+        process.run(argv, cwd=tmp_path, env=ENV, timeout_s=60)
+    )
+    pids = await family(tmp_path / "ids")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    for pid in pids:
+        assert await gone(pid)
+
+
+async def test_program_that_ignores_the_polite_signal_is_killed(tmp_path: Path) -> None:
+    code = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
+    started = time.monotonic()
+    with pytest.raises(process.ProcessTimeout):
+        await process.run(python(code), cwd=tmp_path, env=ENV, timeout_s=1)
+    assert time.monotonic() - started < 1 + process.GRACE_S + 2
+
+
+async def test_program_may_clean_up_when_it_is_told_to_stop(tmp_path: Path) -> None:
+    code = """
+import pathlib, signal, sys, time
+def stop(*_):
+    pathlib.Path(sys.argv[1]).write_text("clean")
+    sys.exit()
+signal.signal(signal.SIGTERM, stop)
+time.sleep(60)
+"""
+    mark = tmp_path / "mark"
+    with pytest.raises(process.ProcessTimeout):
+        await process.run(python(code, str(mark)), cwd=tmp_path, env=ENV, timeout_s=1)
+    assert mark.read_text() == "clean"
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+async def test_flood_is_cut_off(tmp_path: Path, stream: str) -> None:
+    code = f"import sys\nwhile True: sys.{stream}.write('x' * 65536)"
+    with pytest.raises(process.OutputTooLarge, match="wrote more than 1000000 bytes"):
+        await process.run(python(code), cwd=tmp_path, env=ENV, timeout_s=20, max_output=1_000_000)
+
+
+async def test_output_of_exactly_the_limit_is_taken(tmp_path: Path) -> None:
+    code = "print('x' * 1000, end='')"
+    done = await process.run(python(code), cwd=tmp_path, env=ENV, timeout_s=20, max_output=1000)
+    assert len(done.stdout) == 1000
+
+
+async def test_grandchild_that_holds_the_pipes_does_not_outlast_the_deadline(
+    tmp_path: Path,
+) -> None:
+    code = """
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+open(sys.argv[1], "w").write(f"{os.getpid()} {child.pid}")
+"""
+    argv = python(code, str(tmp_path / "ids"))
+    with pytest.raises(process.ProcessTimeout):
+        await process.run(argv, cwd=tmp_path, env=ENV, timeout_s=2)
+    for pid in await family(tmp_path / "ids"):
+        assert await gone(pid)
