@@ -398,9 +398,10 @@ def _judge(owner: ObjectRef, entry: _Entry) -> DriftKind | None:
         return None
     if live.owner is None:
         return DriftKind.UNLABELLED
-    if live.owner != Owner(owner.namespace, owner.name):
-        return DriftKind.MOVED
-    return DriftKind.EDITED
+    if live.owner == Owner(owner.namespace, owner.name):
+        return DriftKind.EDITED
+    is_anothers = any(live.owner == (each.namespace, each.name) for each in entry.owners)
+    return None if is_anothers else DriftKind.MOVED
 
 
 def _is_older(live: Live, than: Live) -> bool:

@@ -27,13 +27,13 @@ from kube.discovery import Discovery
 from kube.objects import GVK, ObjectId, Resource
 from kube.ownership import IDENTITIES
 from kube.tracker import Tracker
-from runtime.clock import SystemClock
+from runtime.clock import Clock, SystemClock
 from runtime.limits import Threads
 from runtime.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from pathlib import Path
 
     from devcluster.access import Access
@@ -45,7 +45,6 @@ CONFIG_MAPS = Resource(GVK("", "v1", "ConfigMap"), "configmaps", is_namespaced=T
 OWNER = ObjectRef("test", "Kustomization", "flux-system", "apps")
 WAIT_S = 5.0
 """How long anything that should happen at once may take before a test fails."""
-WATCHING = frozenset({("list", "configmaps"), ("watch", "configmaps")})
 
 
 class Told(NamedTuple):
@@ -86,6 +85,8 @@ class Plant:
     discovery: Discovery
     tracker: Tracker
     applier: Applier
+    clock: Clock
+    watcher: Client
     manifests: Manifests = field(default_factory=Manifests)
     drifts: asyncio.Queue[Told] = field(default_factory=asyncio.Queue)
     _seen: Counter[tuple[str, str]] | None = None
@@ -96,7 +97,7 @@ class Plant:
         options: ApplyOptions | None = None,
         owner: ObjectRef = OWNER,
     ) -> ChangeSet:
-        """Apply objects as a reconcile does: write the inventory ahead, then apply, then settle it."""
+        """Apply objects as a reconcile does, with the inventory written ahead."""
         desired = self.manifests.add(objects, owner)
         ahead = inventory.union(
             self.tracker.owned(owner), [(each.id, each.version) for each in desired]
@@ -122,14 +123,22 @@ class Plant:
                 while not (live := self.tracker.live(obj)) or live.resource_version < version:
                     await changes.wait()
 
+    async def until(self, is_so: Callable[[], object]) -> None:
+        """Wait until something is so, looking whenever the tracker learns of a change."""
+        ids = [obj for obj, _ in self.tracker.owned(OWNER)]
+        async with asyncio.timeout(WAIT_S):
+            with self.tracker.feed.subscribe(ids) as changes:
+                while not is_so():
+                    await changes.wait()
+
     def requests(self) -> dict[str, int]:
         """Return the requests sent since the last call, by verb, watches and discovery left out."""
-        now = self.client.requests.copy()
+        now = self.client.requests + self.watcher.requests
         new = now - self._seen if self._seen is not None else now
         self._seen = now
         counts: dict[str, int] = {}
         for (verb, plural), number in new.items():
-            if plural and verb not in {"list", "watch"}:
+            if not plural.startswith("/") and verb not in {"list", "watch"}:
                 counts[verb] = counts.get(verb, 0) + number
         return counts
 
@@ -165,7 +174,9 @@ async def running(
             file=file,
             rng=random.Random(7),
         )
-        plant = Plant(client, discovery, tracker, Applier(client, discovery, tracker, clock))
+        plant = Plant(
+            client, discovery, tracker, Applier(client, discovery, tracker, clock), clock, watcher
+        )
         tracker.on_drift = lambda owner, obj, drift: plant.drifts.put_nowait(
             Told(owner, obj, drift)
         )
@@ -202,3 +213,18 @@ def get(cluster: Access, kind: str, namespace: str, name: str) -> JsonObject:
     )
     obj: JsonObject = orjson.loads(text)
     return obj
+
+
+def id_of(obj: JsonObject) -> ObjectId:
+    """Return the id of a manifest."""
+    return ObjectId.of(obj)
+
+
+def version_of(raw: bytes) -> int:
+    """Return the resourceVersion in an answer."""
+    return int(orjson.loads(raw)["metadata"]["resourceVersion"])
+
+
+def entries(objects: Iterable[JsonObject]) -> list[tuple[ObjectId, str]]:
+    """Return the inventory of some manifests."""
+    return [(ObjectId.of(each), GVK.of(each).version) for each in objects]

@@ -1,0 +1,477 @@
+"""Server-side apply against a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import orjson
+import pytest
+
+from api import meta
+from kube import errors
+from kube.apply import ApplyError, ApplyOptions
+from kube.changes import Action
+from kube.objects import GVK, ObjectId, Resource
+from tests.support import engine
+
+AT_INTERVAL = ApplyOptions(at_interval=True)
+
+
+def actions(changes):
+    return [change.action for change in changes]
+
+
+def annotated(obj, **annotations):
+    keys = {
+        "ssa": meta.SSA,
+        "reconcile": meta.RECONCILE,
+        "force": meta.FORCE,
+    }
+    obj["metadata"]["annotations"] = {keys[key]: value for key, value in annotations.items()}
+    return obj
+
+
+def definition(group, kind):
+    plural = f"{kind.lower()}s"
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {
+                        "openAPIV3Schema": {
+                            "type": "object",
+                            "properties": {
+                                "spec": {
+                                    "type": "object",
+                                    "properties": {"size": {"type": "integer"}},
+                                }
+                            },
+                        }
+                    },
+                }
+            ],
+        },
+    }
+
+
+async def patch(plant, namespace, name, body, *, manager):
+    return await plant.client.patch(
+        engine.CONFIG_MAPS, namespace, name, orjson.dumps(body), manager=manager
+    )
+
+
+async def data(plant, namespace, name):
+    live = await plant.client.get(engine.CONFIG_MAPS, namespace, name)
+    return live.get("data", {})
+
+
+async def test_first_apply_costs_a_dry_run_and_an_apply_for_each_object(cluster, namespace):
+    objects = engine.config_maps(namespace, 60)
+    async with engine.running(cluster) as plant:
+        changes = await plant.apply(objects)
+        counts = plant.requests()
+    assert actions(changes) == [Action.CREATED] * 60
+    assert counts == {"dry-run": 60, "apply": 60}
+
+
+async def test_nothing_to_do_sends_nothing(cluster, namespace):
+    objects = engine.config_maps(namespace, 60)
+    async with engine.running(cluster) as plant:
+        await plant.apply(objects)
+        plant.requests()
+        changes = await plant.apply(objects, AT_INTERVAL)
+        assert plant.requests() == {}
+    assert actions(changes) == [Action.UNCHANGED] * 60
+
+
+async def test_change_of_one_object_is_one_request(cluster, namespace):
+    objects = engine.config_maps(namespace, 20)
+    async with engine.running(cluster) as plant:
+        await plant.apply(objects)
+        plant.requests()
+        objects[7]["data"] = {"key": "other"}
+        changes = await plant.apply(objects)
+        assert plant.requests() == {"apply": 1}
+        assert changes.lines() == f"ConfigMap/{namespace}/cm-0007 configured"
+        assert await data(plant, namespace, "cm-0007") == {"key": "other"}
+
+
+async def test_change_of_many_objects_is_tried_before_any_is_written(cluster, namespace):
+    objects = engine.config_maps(namespace, 20)
+    async with engine.running(cluster) as plant:
+        await plant.apply(objects)
+        plant.requests()
+        changes = await plant.apply(engine.config_maps(namespace, 20, "2"))
+        assert plant.requests() == {"dry-run": 20, "apply": 20}
+    assert actions(changes) == [Action.CONFIGURED] * 20
+
+
+async def test_two_changes_in_the_same_second_are_both_applied(cluster, namespace):
+    async with engine.running(cluster) as plant:
+        for value in ("1", "2", "3"):
+            await plant.apply(engine.config_maps(namespace, 3, value))
+            assert await data(plant, namespace, "cm-0002") == {"key": value}
+
+
+async def test_object_applied_by_flux_is_adopted_without_a_write(cluster, namespace):
+    objects = engine.config_maps(namespace, 2)
+    for desired, body in zip(
+        (plain := engine.Manifests()).add(objects), map(plain.read, plain.add(objects)), strict=True
+    ):
+        assert desired.id.namespace == namespace
+        flags = ("--server-side", f"--field-manager={meta.KUSTOMIZE_MANAGER}")
+        cluster.kubectl("apply", *flags, "-f", "-", input=body.decode())
+    async with engine.running(cluster) as plant:
+        changes = await plant.apply(objects)
+        assert "apply" not in plant.requests()
+    assert actions(changes) == [Action.UNCHANGED] * 2
+
+
+async def test_refusals_of_a_stage_are_told_together_and_nothing_is_written(cluster, namespace):
+    good = engine.config_map(namespace, "good", {"k": "v"})
+    number = engine.config_map(namespace, "number", {"k": 1})
+    nowhere = engine.config_map("no-such-namespace", "lost", {"k": "v"})
+    homeless = engine.config_map("", "homeless", {"k": "v"})
+    unknown = {
+        "apiVersion": "example.com/v1",
+        "kind": "Nothing",
+        "metadata": {"name": "x", "namespace": namespace},
+    }
+    async with engine.running(cluster) as plant:
+        with pytest.raises(ApplyError) as caught:
+            await plant.apply([good, number, nowhere, homeless, unknown])
+        assert "apply" not in plant.requests()
+    first, second, third, fourth = caught.value.texts
+    assert first == (
+        "ConfigMap/homeless namespace not specified: "
+        "the server could not find the requested resource"
+    )
+    assert second == (
+        'ConfigMap/no-such-namespace/lost not found: namespaces "no-such-namespace" not found'
+    )
+    assert third.startswith(
+        f"ConfigMap/{namespace}/number dry-run failed: failed to create typed patch object"
+    )
+    assert fourth == (
+        f"Nothing/{namespace}/x dry-run failed: "
+        'no matches for kind "Nothing" in version "example.com/v1"'
+    )
+    assert caught.value.reason == meta.RECONCILIATION_FAILED
+
+
+async def test_single_change_that_is_refused_reads_like_a_dry_run(cluster, namespace):
+    async with engine.running(cluster) as plant:
+        await plant.apply([engine.config_map(namespace, "a", {"k": "v"})])
+        with pytest.raises(ApplyError, match=f"^ConfigMap/{namespace}/a dry-run failed"):
+            await plant.apply([engine.config_map(namespace, "a", {"k": 1})])
+        assert await data(plant, namespace, "a") == {"k": "v"}
+
+
+async def test_definition_and_its_resource_are_applied_in_one_go(cluster, namespace):
+    group = f"g{uuid.uuid4().hex[:8]}.example.com"
+    crd = definition(group, "Widget")
+    widget = {
+        "apiVersion": f"{group}/v1",
+        "kind": "Widget",
+        "metadata": {"name": "w", "namespace": namespace},
+        "spec": {"size": 3},
+    }
+    async with engine.running(cluster) as plant:
+        changes = await plant.apply([widget, crd])
+        assert changes.lines() == (
+            f"CustomResourceDefinition/widgets.{group} created\nWidget/{namespace}/w created"
+        )
+        await plant.tracker.synced(engine.OWNER)
+        plant.requests()
+        await plant.apply([widget, crd])
+        assert plant.requests() == {}
+        await plant.prune([crd, widget])
+
+
+async def test_failed_stage_tells_what_the_stages_before_it_did(cluster, namespace):
+    name = f"{namespace}-b"
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    bad = engine.config_map(name, "bad", {"k": 1})
+    async with engine.running(cluster) as plant:
+        with pytest.raises(ApplyError) as caught:
+            await plant.apply([bad, space])
+        await plant.prune([space])
+    assert caught.value.message.endswith(f"\nNamespace/{name} created")
+    assert [str(change) for change in caught.value.changes] == [f"Namespace/{name} created"]
+
+
+async def test_namespace_on_a_cluster_scoped_object_is_the_servers_to_strip(cluster, namespace):
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": f"role-{namespace}", "namespace": namespace},
+        "rules": [],
+    }
+    async with engine.running(cluster) as plant:
+        changes = await plant.apply([role])
+        assert [change.id.namespace for change in changes] == [""]
+        await plant.prune([{**role, "metadata": {"name": f"role-{namespace}"}}])
+
+
+async def test_if_not_present_creates_once_and_then_leaves_alone(cluster, namespace):
+    first = annotated(engine.config_map(namespace, "a", {"k": "1"}), ssa="IfNotPresent")
+    second = annotated(engine.config_map(namespace, "a", {"k": "2"}), ssa="IfNotPresent")
+    async with engine.running(cluster) as plant:
+        assert actions(await plant.apply([first])) == [Action.CREATED]
+        plant.requests()
+        assert actions(await plant.apply([second])) == [Action.SKIPPED]
+        assert await data(plant, namespace, "a") == {"k": "1"}
+
+
+async def test_if_not_present_leaves_somebody_elses_object_alone_and_costs_nothing_after(
+    cluster, namespace
+):
+    cluster.kubectl("create", "configmap", "a", "-n", namespace, "--from-literal=k=theirs")
+    wanted = annotated(engine.config_map(namespace, "a", {"k": "ours"}), ssa="IfNotPresent")
+    async with engine.running(cluster) as plant:
+        assert actions(await plant.apply([wanted])) == [Action.SKIPPED]
+        plant.requests()
+        assert actions(await plant.apply([wanted])) == [Action.SKIPPED]
+        assert plant.requests() == {}
+        assert await data(plant, namespace, "a") == {"k": "theirs"}
+
+
+@pytest.mark.parametrize("switch", [{"ssa": "Ignore"}, {"reconcile": "disabled"}])
+async def test_ignored_object_is_not_applied(cluster, namespace, switch):
+    wanted = annotated(engine.config_map(namespace, "a", {"k": "v"}), **switch)
+    async with engine.running(cluster) as plant:
+        assert actions(await plant.apply([wanted])) == [Action.SKIPPED]
+        with pytest.raises(errors.NotFound):
+            await plant.client.get(engine.CONFIG_MAPS, namespace, "a")
+
+
+async def test_switch_on_the_live_object_holds_the_apply(cluster, namespace):
+    cluster.kubectl("create", "configmap", "a", "-n", namespace, "--from-literal=k=theirs")
+    cluster.kubectl("annotate", "configmap", "a", "-n", namespace, f"{meta.RECONCILE}=disabled")
+    async with engine.running(cluster) as plant:
+        wanted = engine.config_map(namespace, "a", {"k": "ours"})
+        assert actions(await plant.apply([wanted])) == [Action.SKIPPED]
+        plant.requests()
+        assert actions(await plant.apply([wanted])) == [Action.SKIPPED]
+        assert plant.requests() == {}
+        assert await data(plant, namespace, "a") == {"k": "theirs"}
+
+
+async def test_fields_of_kubectl_disappear_with_the_next_apply(cluster, namespace):
+    manifest = engine.config_map(namespace, "a", {"ours": "1", "extra": "x"})
+    cluster.kubectl("apply", "-f", "-", input=orjson.dumps(manifest).decode())
+    async with engine.running(cluster) as plant:
+        changes = await plant.apply([engine.config_map(namespace, "a", {"ours": "1"})])
+        assert actions(changes) == [Action.CONFIGURED]
+        live = await plant.client.get(engine.CONFIG_MAPS, namespace, "a")
+    assert live["data"] == {"ours": "1"}
+    assert "annotations" not in live["metadata"]
+    assert [entry["manager"] for entry in live["metadata"]["managedFields"]] == [
+        meta.KUSTOMIZE_MANAGER
+    ]
+
+
+async def test_merge_leaves_fields_of_other_managers(cluster, namespace):
+    cluster.kubectl("create", "configmap", "a", "-n", namespace, "--from-literal=theirs=1")
+    async with engine.running(cluster) as plant:
+        wanted = annotated(engine.config_map(namespace, "a", {"ours": "1"}), ssa="Merge")
+        await plant.apply([wanted])
+        assert await data(plant, namespace, "a") == {"ours": "1", "theirs": "1"}
+        plant.requests()
+        await plant.apply([wanted], AT_INTERVAL)
+        assert plant.requests() == {}
+
+
+async def test_what_kubectl_added_is_absorbed_at_the_interval_and_not_before(cluster, namespace):
+    wanted = [engine.config_map(namespace, "a", {"ours": "1"})]
+    async with engine.running(cluster) as plant:
+        await plant.apply(wanted)
+        raw = await patch(plant, namespace, "a", {"data": {"extra": "x"}}, manager="kubectl-edit")
+        obj = ObjectId(namespace, "a", "", "ConfigMap")
+        await plant.until_seen(engine.version_of(raw), obj)
+        assert plant.drifts.empty()
+        assert actions(await plant.apply(wanted)) == [Action.UNCHANGED]
+        assert actions(await plant.apply(wanted, AT_INTERVAL)) == [Action.CONFIGURED]
+        assert await data(plant, namespace, "a") == {"ours": "1"}
+        plant.requests()
+        await plant.apply(wanted, AT_INTERVAL)
+        assert plant.requests() == {}
+
+
+async def test_field_that_another_controller_added_stays(cluster, namespace):
+    wanted = [engine.config_map(namespace, "a", {"ours": "1"})]
+    async with engine.running(cluster) as plant:
+        await plant.apply(wanted)
+        await patch(plant, namespace, "a", {"data": {"theirs": "x"}}, manager="some-controller")
+        wanted[0]["data"] = {"ours": "2"}
+        await plant.apply(wanted, AT_INTERVAL)
+        assert await data(plant, namespace, "a") == {"ours": "2", "theirs": "x"}
+
+
+async def test_removed_field_disappears(cluster, namespace):
+    async with engine.running(cluster) as plant:
+        await plant.apply([engine.config_map(namespace, "a", {"x": "1", "y": "1"})])
+        await plant.apply([engine.config_map(namespace, "a", {"x": "1"})])
+        assert await data(plant, namespace, "a") == {"x": "1"}
+
+
+@pytest.mark.parametrize("by", ["option", "annotation"])
+async def test_force_recreates_an_object_whose_immutable_field_changes(cluster, namespace, by):
+    switch = {"force": "enabled"} if by == "annotation" else {}
+    old = annotated(engine.config_map(namespace, "a", {"k": "1"}), **switch)
+    new = annotated(engine.config_map(namespace, "a", {"k": "2"}), **switch)
+    old["immutable"] = new["immutable"] = True
+    async with engine.running(cluster) as plant:
+        await plant.apply([old])
+        before = await plant.client.get(engine.CONFIG_MAPS, namespace, "a")
+        changes = await plant.apply([new], ApplyOptions(force=by == "option"))
+        after = await plant.client.get(engine.CONFIG_MAPS, namespace, "a")
+        assert actions(changes) == [Action.CREATED]
+        assert after["data"] == {"k": "2"}
+        assert after["metadata"]["uid"] != before["metadata"]["uid"]
+        plant.requests()
+        await plant.apply([new])
+        assert plant.requests() == {}
+        assert plant.drifts.empty()
+
+
+async def test_immutable_field_without_force_is_refused(cluster, namespace):
+    old, new = (engine.config_map(namespace, "a", {"k": value}) for value in "12")
+    old["immutable"] = new["immutable"] = True
+    async with engine.running(cluster) as plant:
+        await plant.apply([old])
+        with pytest.raises(ApplyError, match=r"dry-run failed \(Invalid\): .*immutable"):
+            await plant.apply([new])
+
+
+async def test_force_keeps_an_object_whose_manifest_is_merely_invalid(cluster, namespace):
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "s", "namespace": namespace},
+        "spec": {"ports": [{"port": 80}], "selector": {"app": "s"}},
+    }
+    resource = Resource(GVK("", "v1", "Service"), "services", is_namespaced=True)
+    async with engine.running(cluster) as plant:
+        await plant.apply([service])
+        before = await plant.client.get(resource, namespace, "s")
+        bad = {**service, "spec": {**service["spec"], "ports": [{"port": 800000}]}}
+        with pytest.raises(ApplyError, match=r"dry-run failed \(Invalid\)"):
+            await plant.apply([bad], ApplyOptions(force=True))
+        after = await plant.client.get(resource, namespace, "s")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+
+
+async def test_force_keeps_the_old_object_when_the_new_one_would_be_refused(cluster, namespace):
+    old = engine.config_map(namespace, "a", {"k": "1"})
+    old["immutable"] = True
+    other = engine.config_map(namespace, "other", {"k": "1"})
+    new = engine.config_map(namespace, "a", {"k": "2", "not/a/key": "x"})
+    new["immutable"] = True
+    async with engine.running(cluster) as plant:
+        await plant.apply([old, other])
+        before = await plant.client.get(engine.CONFIG_MAPS, namespace, "a")
+        with pytest.raises(ApplyError, match="dry-run failed"):
+            await plant.apply([new, other], ApplyOptions(force=True))
+        after = await plant.client.get(engine.CONFIG_MAPS, namespace, "a")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+
+
+async def test_force_waits_for_finalizers_of_the_old_object(cluster, namespace):
+    old, new = (engine.config_map(namespace, "a", {"k": value}) for value in "12")
+    old["immutable"] = new["immutable"] = True
+    async with engine.running(cluster) as plant:
+        await plant.apply([old])
+        held = {"metadata": {"finalizers": ["example.com/hold"]}}
+        await patch(plant, namespace, "a", held, manager="holder")
+        async with asyncio.TaskGroup() as tasks:
+            applied = tasks.create_task(plant.apply([new], ApplyOptions(force=True)))
+            await plant.until(
+                lambda: (live := plant.tracker.live(engine.id_of(new))) and live.is_deleting
+            )
+            assert not applied.done()
+            free = {"metadata": {"finalizers": None}}
+            await patch(plant, namespace, "a", free, manager="holder")
+        assert actions(applied.result()) == [Action.CREATED]
+        assert await data(plant, namespace, "a") == {"k": "2"}
+
+
+async def test_before_write_runs_once_and_only_when_something_is_written(cluster, namespace):
+    calls = []
+
+    async def note():
+        calls.append(len(calls))
+
+    async with engine.running(cluster) as plant:
+        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"{namespace}-w"}}
+        objects = [space, engine.config_map(namespace, "a", {"k": "1"})]
+        await plant.apply(objects, ApplyOptions(before_write=note))
+        assert calls == [0]
+        await plant.apply(objects, ApplyOptions(before_write=note))
+        assert calls == [0]
+        await plant.prune([space])
+
+
+async def test_cold_start_with_the_baseline_file_sends_nothing(cluster, namespace, tmp_path):
+    objects, file = engine.config_maps(namespace, 50), tmp_path / "state" / "baseline"
+    async with engine.running(cluster, file=file) as plant:
+        await plant.apply(objects)
+    async with engine.running(cluster, file=file) as plant:
+        plant.tracker.set_inventory(engine.OWNER, engine.entries(objects))
+        await plant.tracker.synced(engine.OWNER)
+        changes = await plant.apply(objects, AT_INTERVAL)
+        counts = plant.requests()
+    assert actions(changes) == [Action.UNCHANGED] * 50
+    assert counts == {}
+
+
+async def test_cold_start_without_the_file_writes_nothing(cluster, namespace):
+    objects = engine.config_maps(namespace, 50)
+    async with engine.running(cluster) as plant:
+        await plant.apply(objects)
+    async with engine.running(cluster) as plant:
+        plant.tracker.set_inventory(engine.OWNER, engine.entries(objects))
+        await plant.tracker.synced(engine.OWNER)
+        changes = await plant.apply(objects)
+        counts = plant.requests()
+        await plant.apply(objects)
+        assert plant.requests() == {}
+    assert actions(changes) == [Action.UNCHANGED] * 50
+    assert "apply" not in counts
+    assert counts["dry-run"] == 50
+
+
+async def test_edit_made_while_nobody_watched_is_corrected_at_the_start(
+    cluster, namespace, tmp_path
+):
+    objects, file = engine.config_maps(namespace, 3), tmp_path / "baseline"
+    async with engine.running(cluster, file=file) as plant:
+        await plant.apply(objects)
+    async with engine.running(cluster, file=file) as plant:
+        await patch(plant, namespace, "cm-0001", {"data": {"key": "edited"}}, manager="editor")
+        plant.tracker.set_inventory(engine.OWNER, engine.entries(objects))
+        await plant.tracker.synced(engine.OWNER)
+        changes = await plant.apply(objects)
+    assert changes.lines() == f"ConfigMap/{namespace}/cm-0001 configured"
+
+
+async def test_verify_asks_about_every_object_and_writes_none(cluster, namespace):
+    objects = engine.config_maps(namespace, 10)
+    async with engine.running(cluster) as plant:
+        await plant.apply(objects)
+        plant.requests()
+        changes = await plant.apply(objects, ApplyOptions(verify=True))
+        counts = plant.requests()
+    assert counts["dry-run"] == 10
+    assert "apply" not in counts
+    assert actions(changes) == [Action.UNCHANGED] * 10
