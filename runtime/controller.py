@@ -93,7 +93,8 @@ class Run:
         self.has_slot = True
         """Whether it counts against the controller's concurrency."""
         self._slots = slots
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None]
+        """What it runs in; the controller sets it."""
         self._is_waiting = False
         self._is_stopping = False
 
@@ -119,10 +120,6 @@ class Run:
         else:
             await self._acquire()
 
-    def attach(self, task: asyncio.Task[None]) -> None:
-        """Name the task that the run lives in; the controller does."""
-        self._task = task
-
     def stop_waiting(self) -> None:
         """Cancel the run if it waits for nothing but health, now or once it comes to that."""
         self._is_stopping = True
@@ -131,8 +128,7 @@ class Run:
 
     def cancel(self) -> None:
         """Cancel the run."""
-        if self._task is not None:
-            self._task.cancel()
+        self.task.cancel()
 
     def end(self) -> None:
         """Give the slot back, unless the run ended without one."""
@@ -291,11 +287,10 @@ class Controller:
                 raise
             run = self._runs[work.key] = Run(work, self._slots)
             self._idle.clear()
-            task = tasks.create_task(self._process(run), name=str(work.key))
-            run.attach(task)
+            run.task = tasks.create_task(self._process(run), name=str(work.key))
             # A task that is cancelled before its first step runs none of its code, not even a
             # finally; its key and its slot must come back all the same.
-            task.add_done_callback(functools.partial(self._ended, run))
+            run.task.add_done_callback(functools.partial(self._ended, run))
 
     def _ended(self, run: Run, _task: asyncio.Task[None]) -> None:
         del self._runs[run.work.key]

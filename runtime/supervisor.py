@@ -67,7 +67,7 @@ class _Child:
         self.error = ""
         self.retry_at = 0.0
         self.hurry = asyncio.Event()
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None]
 
 
 class Supervisor:
@@ -96,7 +96,7 @@ class Supervisor:
         traceback: TracebackType | None,
     ) -> None:
         for child in self._children.values():
-            self._cancel(child)
+            child.task.cancel()
         await self._tasks.__aexit__(kind, error, traceback)
 
     def start(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
@@ -122,9 +122,9 @@ class Supervisor:
             Whether it ended within ``timeout_s`` seconds; if not, it is left to end by itself.
         """
         child = self._children.pop(name, None)
-        if child is None or child.task is None:
+        if child is None:
             return True
-        self._cancel(child)
+        child.task.cancel()
         _, pending = await asyncio.wait({child.task}, timeout=timeout_s)
         return not pending
 
@@ -190,10 +190,6 @@ class Supervisor:
     def _recover(self, child: _Child) -> None:
         child.failures, child.error = 0, ""
         self._failing.recovered(child.name, "well again", child=child.name)
-
-    def _cancel(self, child: _Child) -> None:
-        if child.task is not None:
-            child.task.cancel()
 
 
 async def _failure(child: _Child) -> Exception | None:
