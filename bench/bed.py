@@ -1,0 +1,268 @@
+"""What is measured, and how it is reached: our own daemon and cluster, or a stranger's."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from devcluster import accounting, toolcache
+from devcluster.api import Api, ApiError, Credentials, is_ready
+from devcluster.cluster import Cluster
+from devcluster.daemon import Daemon
+from devcluster.gitserver import GitServer
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from devcluster.accounting import Kind, Source
+
+NAMESPACE = "bench"
+"""Where the Flux objects of the benchmark are."""
+USER = "gitopsd"
+TIMEOUT_S = 600.0
+_CORE = "/api/v1"
+_SOURCE = f"/apis/source.toolkit.fluxcd.io/v1/namespaces/{NAMESPACE}/gitrepositories"
+_KUSTOMIZE = f"/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/{NAMESPACE}/kustomizations"
+_RECEIVER = f"/apis/notification.toolkit.fluxcd.io/v1/namespaces/{NAMESPACE}/receivers"
+
+
+class Bed:
+    """A reconciler under test, as its users reach it.
+
+    Args:
+        credentials: an administrator's, of the cluster that it serves.
+        git: where its sources come from.
+        hook: the base URL of its Receivers.
+        requests: counts what it asks of the API server.
+        pid_file: holds its process ids, one a line; None for our own daemon.
+        daemon: our own daemon, which can be stopped and started; None for a stranger.
+        cluster: our own cluster, whose API server can be restarted; None for a stranger's.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        git: GitServer,
+        *,
+        hook: str,
+        requests: Source,
+        pid_file: Path | None = None,
+        daemon: Daemon | None = None,
+        cluster: Cluster | None = None,
+    ) -> None:
+        self.credentials = credentials
+        self.api = Api(credentials)
+        self.git = git
+        self.daemon = daemon
+        self.cluster = cluster
+        self._hook = hook
+        self._requests = requests
+        self._pid_file = pid_file
+        self._idle_per_s = 0.0
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes of the reconciler."""
+        if self.daemon:
+            return [self.daemon.pid] if self.daemon.pid else []
+        return [int(pid) for pid in self._pid_file.read_text().split()] if self._pid_file else []
+
+    def count(self) -> Counter[Kind]:
+        """Return the requests since the last call, up to a moment of quiet."""
+        quiet_s = 0.3 if self.daemon else 1.0
+        return accounting.settled(self._requests, quiet_s=quiet_s, limit_s=3.0)
+
+    def namespace(self, name: str) -> None:
+        """Make a namespace if it is not there."""
+        if self.api.get(f"{_CORE}/namespaces/{name}") is None:
+            self.api.post(f"{_CORE}/namespaces", {"metadata": {"name": name}})
+
+    def drop_namespace(self, name: str) -> None:
+        """Delete a namespace, and wait until it is gone."""
+        self.api.delete(f"{_CORE}/namespaces/{name}")
+        self.api.wait(f"{_CORE}/namespaces/{name}", lambda obj: obj is None, TIMEOUT_S)
+
+    def config_map(self, namespace: str, name: str) -> str:
+        """Return the path of a ConfigMap."""
+        return f"{_CORE}/namespaces/{namespace}/configmaps/{name}"
+
+    def config_maps(self, namespace: str) -> dict[str, str]:
+        """Return what the benchmark's ConfigMaps of a namespace say, by name."""
+        path = f"{_CORE}/namespaces/{namespace}/configmaps?labelSelector=app%3Dbench"
+        items = (self.api.get(path) or {})["items"]
+        return {item["metadata"]["name"]: item["data"]["value"] for item in items}
+
+    def follow(self, name: str, repo_url: str) -> None:
+        """Create a GitRepository that fetches when its Receiver is called, and hourly."""
+        spec: dict[str, Any] = {"interval": "1h", "url": repo_url, "ref": {"branch": "main"}}
+        self.api.post(_SOURCE, _object("source", "GitRepository", name, spec))
+        secret = {"metadata": {"name": name}, "stringData": {"token": f"token-of-{name}"}}
+        self.api.post(f"{_CORE}/namespaces/{NAMESPACE}/secrets", secret)
+        spec = {
+            "type": "generic",
+            "secretRef": {"name": name},
+            "resources": [{"kind": "GitRepository", "name": name}],
+        }
+        self.api.post(_RECEIVER, _object("notification", "Receiver", name, spec))
+        self.api.wait(f"{_RECEIVER}/{name}", _has_path, TIMEOUT_S)
+        self.api.wait(f"{_SOURCE}/{name}", is_ready, TIMEOUT_S)
+
+    def unfollow(self, name: str) -> None:
+        """Delete what `follow` made."""
+        for path in (f"{_RECEIVER}/{name}", f"{_SOURCE}/{name}"):
+            self.api.delete(path)
+            self.api.wait(path, lambda obj: obj is None, TIMEOUT_S)
+        self.api.delete(f"{_CORE}/namespaces/{NAMESPACE}/secrets/{name}")
+
+    def kustomize(self, name: str, source: str, path: str, **spec: object) -> None:
+        """Create a Kustomization of a folder of a source; hourly, pruned."""
+        spec = {
+            "interval": "1h",
+            "retryInterval": "5s",
+            "timeout": "5m",
+            "prune": True,
+            "path": path,
+            "sourceRef": {"kind": "GitRepository", "name": source},
+            **spec,
+        }
+        self.api.post(_KUSTOMIZE, _object("kustomize", "Kustomization", name, spec))
+
+    def kustomization(self, name: str) -> str:
+        """Return the path of a Kustomization."""
+        return f"{_KUSTOMIZE}/{name}"
+
+    def kustomizations(self) -> list[dict[str, Any]]:
+        """Return every Kustomization of the benchmark."""
+        items: list[dict[str, Any]] = (self.api.get(_KUSTOMIZE) or {})["items"]
+        return items
+
+    def wait_ready(self, name: str, revision: str = "") -> dict[str, Any]:
+        """Wait until a Kustomization is Ready, at a revision if one is given; return it."""
+        path = self.kustomization(name)
+        obj = self.api.wait(path, lambda obj: is_ready(obj, revision), TIMEOUT_S)
+        return obj or {}
+
+    def delete_kustomization(self, name: str) -> None:
+        """Delete a Kustomization and wait until it is gone, with all it applied."""
+        self.api.delete(self.kustomization(name))
+        self.api.wait(self.kustomization(name), lambda obj: obj is None, TIMEOUT_S)
+
+    def request(self, name: str) -> str:
+        """Ask for a reconcile of a Kustomization; return the token to wait for."""
+        token = f"bench-{time.monotonic_ns()}"
+        annotations = {"reconcile.fluxcd.io/requestedAt": token}
+        self.api.patch(self.kustomization(name), {"metadata": {"annotations": annotations}})
+        return token
+
+    def wait_handled(self, name: str, token: str) -> None:
+        """Wait until a requested reconcile has been done."""
+        self.api.wait(self.kustomization(name), lambda obj: _handled(obj) == token, TIMEOUT_S)
+
+    def call_hook(self, name: str) -> float:
+        """Call the Receiver of a source; return the time just before.
+
+        Raises:
+            ApiError: it did not answer 200.
+        """
+        receiver = self.api.get(f"{_RECEIVER}/{name}") or {}
+        address = urlsplit(self._hook)
+        connection = http.client.HTTPConnection(address.netloc, timeout=30)
+        start = time.monotonic()
+        try:
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", receiver["status"]["webhookPath"], b"{}", headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        finally:
+            connection.close()
+        if answer.status != http.HTTPStatus.OK:
+            raise ApiError(f"the Receiver {name} answered {answer.status} {text[:200]!r}")
+        return start
+
+
+@contextlib.contextmanager
+def ours(folder: Path) -> Iterator[Bed]:
+    """Start a cluster, a Git server and our own daemon, and end them afterwards."""
+    kustomize = toolcache.ensure(toolcache.KUSTOMIZE) / "kustomize"
+    with Cluster(folder / "cluster", audit=True) as cluster, GitServer(folder / "git") as git:
+        daemon = Daemon(
+            folder / "gitopsd",
+            {"bench": cluster.user(USER, groups=["system:masters"])},
+            kustomize,
+        )
+        try:
+            daemon.start()
+            bed = Bed(
+                Credentials(cluster.kubeconfig),
+                git,
+                hook=f"http://127.0.0.1:{daemon.webhook_port}",
+                requests=accounting.AuditLog(cluster.audit_log, USER),
+                daemon=daemon,
+                cluster=cluster,
+            )
+            bed.namespace(NAMESPACE)
+            yield bed
+            bed.api.close()
+        finally:
+            daemon.stop()
+
+
+@contextlib.contextmanager
+def theirs(kubeconfig: Path, hook: str, pid_file: Path, folder: Path) -> Iterator[Bed]:
+    """Use a reconciler that runs already; its requests are all there are, less an idle share."""
+    credentials = Credentials(kubeconfig)
+    with GitServer(folder / "git") as git:
+        totals = accounting.Totals(Api(credentials))
+        requests = IdleLess(totals)
+        bed = Bed(credentials, git, hook=hook, requests=requests, pid_file=pid_file)
+        bed.namespace(NAMESPACE)
+        yield bed
+        bed.api.close()
+
+
+class IdleLess:
+    """Counts less what is asked all the time anyway, by a measure of ten seconds at the start.
+
+    Args:
+        source: the counts of all clients.
+    """
+
+    def __init__(self, source: Source, seconds: float = 10.0) -> None:
+        self._source = source
+        source.take()
+        threading.Event().wait(seconds)
+        idle = source.take()
+        self._per_s = {kind: number / seconds for kind, number in idle.items()}
+        self._since = time.monotonic()
+
+    def take(self) -> Counter[Kind]:
+        """Return what has been answered since the last call, less the idle share."""
+        now = time.monotonic()
+        counts = self._source.take()
+        for kind, rate in self._per_s.items():
+            counts[kind] = max(0, counts[kind] - round(rate * (now - self._since)))
+        self._since = now
+        return +counts
+
+
+def _object(group: str, kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": f"{group}.toolkit.fluxcd.io/v1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": spec,
+    }
+
+
+def _has_path(obj: dict[str, Any] | None) -> bool:
+    return bool((obj or {}).get("status", {}).get("webhookPath"))
+
+
+def _handled(obj: dict[str, Any] | None) -> str:
+    return str((obj or {}).get("status", {}).get("lastHandledReconcileAt", ""))
