@@ -71,7 +71,7 @@ class Soak:
         self._apply_s = 0.0
 
     def begin(self) -> None:
-        """Apply everything for the first time, undisturbed, and remember how long a change takes."""
+        """Apply everything, undisturbed, and remember how long changing all of it takes."""
         self._bed.namespace(_NAME)
         self._repo.push(self._fixture.files())
         self._bed.follow(_NAME, self._bed.git.url(_NAME))
