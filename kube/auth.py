@@ -22,7 +22,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kube import execplugin
-from kube.connection import Connection, CredentialsError, Material, open_connection
+from kube.connection import AuthError, Connection, Material, open_connection
 from runtime.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from kube.objects import JsonObject
     from runtime.clock import Clock
 
-__all__ = ["Connection", "CredentialsError", "from_dict", "in_cluster", "load"]
+__all__ = ["AuthError", "Connection", "from_dict", "in_cluster", "load"]
 
 TOKEN_FILE_FRESH: Final = dt.timedelta(seconds=60)
 """How long the content of a token file is believed; the kubelet rewrites it."""
@@ -56,7 +56,7 @@ async def load(
         clock: says when credentials expire.
 
     Raises:
-        CredentialsError: the file, the context or the credentials cannot be used.
+        AuthError: the file, the context or the credentials cannot be used.
     """
     environ = os.environ if environ is None else environ
     clock = clock or SystemClock()
@@ -82,7 +82,7 @@ async def from_dict(
         clock: says when credentials expire.
 
     Raises:
-        CredentialsError: it does, or it cannot be used.
+        AuthError: it does, or it cannot be used.
     """
     clock = clock or SystemClock()
 
@@ -111,13 +111,13 @@ async def in_cluster(
         clock: says when the token is read again.
 
     Raises:
-        CredentialsError: this is no pod, or it has no service account.
+        AuthError: this is no pod, or it has no service account.
     """
     environ = os.environ if environ is None else environ
     clock = clock or SystemClock()
     host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
     if not host or not port:
-        raise CredentialsError("this process does not run in a pod of a cluster")
+        raise AuthError("this process does not run in a pod of a cluster")
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
     async def source() -> Material:
@@ -153,9 +153,9 @@ def _read_kubeconfig(paths: str, context: str | None) -> _Entry:
     try:
         merger = module.KubeConfigMerger(paths)
     except Exception as error:
-        raise CredentialsError(f"{paths} is not a kubeconfig") from error
+        raise AuthError(f"{paths} is not a kubeconfig") from error
     if merger.config is None:
-        raise CredentialsError(f"there is no kubeconfig at {paths}")
+        raise AuthError(f"there is no kubeconfig at {paths}")
     merged = merger.config.value
     sections: _Sections = {
         name: {
@@ -179,7 +179,7 @@ def _select(
     persist: Any = None,  # noqa: ANN401 - the library's callback
 ) -> _Entry:
     if not context:
-        raise CredentialsError(f"{origin} has no current context; name one")
+        raise AuthError(f"{origin} has no current context; name one")
     chosen, _ = _lookup(sections, "context", context, origin)
     cluster, cluster_directory = _lookup(sections, "cluster", chosen.get("cluster"), origin)
     user: JsonObject = {}
@@ -194,7 +194,7 @@ def _lookup(
 ) -> tuple[JsonObject, Path | None]:
     item, directory = sections[f"{kind}s"].get(name or "", (None, None))
     if item is None:
-        raise CredentialsError(f"{origin} has no {kind} {name!r}")
+        raise AuthError(f"{origin} has no {kind} {name!r}")
     return item.get(kind) or {}, directory
 
 
@@ -210,7 +210,7 @@ async def _material(entry: _Entry, environ: Mapping[str, str], clock: Clock) -> 
     cluster, user = entry.cluster, entry.user
     server = str(cluster.get("server") or "").rstrip("/")
     if not server:
-        raise CredentialsError("the cluster in the kubeconfig has no server")
+        raise AuthError("the cluster in the kubeconfig has no server")
     proof = await _prove(entry, environ, clock)
     authority, certificate = await asyncio.to_thread(_certificates, entry)
     return Material(
@@ -267,7 +267,7 @@ async def _ask_provider(entry: _Entry) -> str:
             await loader.load_and_set(answer)
     except Exception as error:
         name = entry.user["auth-provider"].get("name", "")
-        raise CredentialsError(f"the auth-provider {name!r} of the kubeconfig failed") from error
+        raise AuthError(f"the auth-provider {name!r} of the kubeconfig failed") from error
     return str(answer.api_key.get("BearerToken", ""))
 
 
@@ -287,17 +287,17 @@ def _data_or_file(section: JsonObject, field: str, directory: Path | None) -> by
         try:
             return base64.b64decode(section[f"{field}-data"], validate=True)
         except ValueError as error:
-            raise CredentialsError(f"{field}-data in the kubeconfig is not base64") from error
+            raise AuthError(f"{field}-data in the kubeconfig is not base64") from error
     if not section.get(field):
         return None
     if directory is None:
-        raise CredentialsError(_refusal(field))
+        raise AuthError(_refusal(field))
     return _read_file(directory / section[field])
 
 
 def _directory(entry: _Entry, field: str) -> Path:
     if entry.user_directory is None:
-        raise CredentialsError(_refusal(field))
+        raise AuthError(_refusal(field))
     return entry.user_directory
 
 
@@ -309,9 +309,9 @@ def _read_file(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CredentialsError(f"cannot read {path}: {error.strerror}") from error
+        raise AuthError(f"cannot read {path}: {error.strerror}") from error
     if not content.strip():
-        raise CredentialsError(f"{path} is empty")
+        raise AuthError(f"{path} is empty")
     return content
 
 
@@ -322,7 +322,7 @@ def _kube_config() -> ModuleType:
     if package not in sys.modules:
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
-            raise CredentialsError(f"the Python package {package} is not installed")
+            raise AuthError(f"the Python package {package} is not installed")
         root = ModuleType(package)
         root.__path__ = [str(Path(spec.origin).parent)]
         sys.modules[package] = root

@@ -38,7 +38,7 @@ RENEW_PAUSE_S: Final = 5.0
 """Seconds between two attempts to renew, so that a broken plug-in is not run for each request."""
 
 
-class CredentialsError(Exception):
+class AuthError(Exception):
     """A connection cannot be set up from what was given; the message is fit for users."""
 
 
@@ -72,7 +72,7 @@ class Material:
 
 
 Source = Callable[[], Awaitable[Material]]
-"""Gives current material. Raises `CredentialsError`."""
+"""Gives current material. Raises `AuthError`."""
 
 
 class Connection:
@@ -152,7 +152,7 @@ class Connection:
                 context = self.ssl_context
                 if _tls_part(material) != _tls_part(self.material):
                     context = await asyncio.to_thread(tls_context, material)
-            except CredentialsError as error:
+            except AuthError as error:
                 message = f"the credentials for {self.server} cannot be renewed: {error}"
                 raise errors.Unauthorized(401, "Unauthorized", message) from error
             self._take(material, context)
@@ -172,7 +172,7 @@ async def open_connection(source: Source, clock: Clock) -> Connection:
         clock: see `Connection`.
 
     Raises:
-        CredentialsError: the source has none, or it cannot be used.
+        AuthError: the source has none, or it cannot be used.
     """
     material = await source()
     return Connection(material, await asyncio.to_thread(tls_context, material), source, clock)
@@ -182,7 +182,7 @@ def tls_context(material: Material) -> ssl.SSLContext | None:
     """Return a TLS context for one server; None where it speaks plain HTTP.
 
     Raises:
-        CredentialsError: a certificate or key cannot be read.
+        AuthError: a certificate or key cannot be read.
     """
     if not material.server.startswith("https:"):
         return None
@@ -203,7 +203,7 @@ def _load_authority(context: ssl.SSLContext, pem: bytes) -> None:
     try:
         context.load_verify_locations(cadata=pem.decode("ascii"))
     except (ssl.SSLError, ValueError) as error:
-        raise CredentialsError("the certificate authority is not a PEM certificate") from error
+        raise AuthError("the certificate authority is not a PEM certificate") from error
 
 
 def _load_certificate(context: ssl.SSLContext, pem: bytes) -> None:
@@ -212,7 +212,7 @@ def _load_certificate(context: ssl.SSLContext, pem: bytes) -> None:
         try:
             context.load_cert_chain(path, password="")
         except (ssl.SSLError, ValueError) as error:
-            raise CredentialsError("the client certificate and key are not a pair") from error
+            raise AuthError("the client certificate and key are not a pair") from error
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import msgspec
 import orjson
 
 from api import meta
-from kube.connection import CredentialsError
+from kube.connection import AuthError
 from runtime import process
 
 if TYPE_CHECKING:
@@ -75,14 +75,12 @@ def parse(section: object) -> Plugin:
     """Read an ``exec`` section.
 
     Raises:
-        CredentialsError: a field is missing or of another type.
+        AuthError: a field is missing or of another type.
     """
     try:
         return msgspec.convert(section, Plugin)
     except msgspec.ValidationError as error:
-        raise CredentialsError(
-            f"the exec section of the kubeconfig is not valid: {error}"
-        ) from error
+        raise AuthError(f"the exec section of the kubeconfig is not valid: {error}") from error
 
 
 async def run(
@@ -97,7 +95,7 @@ async def run(
         environ: the environment, to which the plug-in's own variables are added.
 
     Raises:
-        CredentialsError: it is missing, fails, takes too long or prints something else.
+        AuthError: it is missing, fails, takes too long or prints something else.
     """
     name = plugin.command.rpartition("/")[2]
     command = str(directory / plugin.command) if "/" in plugin.command else plugin.command
@@ -113,12 +111,12 @@ async def run(
         )
     except process.ProcessNotFound as error:
         hint = f"; {plugin.install_hint.strip()}" if plugin.install_hint else ""
-        raise CredentialsError(f"the credential plug-in {name} is not installed{hint}") from error
+        raise AuthError(f"the credential plug-in {name} is not installed{hint}") from error
     except process.ProcessError as error:
-        raise CredentialsError(f"the credential plug-in {name} failed: {error}") from error
+        raise AuthError(f"the credential plug-in {name} failed: {error}") from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:_HINT_LIMIT]
-        raise CredentialsError(
+        raise AuthError(
             f"the credential plug-in {name} ended with status {done.returncode}: {said}"
         )
     return _read(done.stdout, plugin, name)
@@ -128,11 +126,9 @@ def _read(output: bytes, plugin: Plugin, name: str) -> Credential:
     try:
         answer = _CREDENTIAL.decode(output)
     except msgspec.MsgspecError as error:
-        raise CredentialsError(
-            f"the credential plug-in {name} did not print an ExecCredential"
-        ) from error
+        raise AuthError(f"the credential plug-in {name} did not print an ExecCredential") from error
     if answer.kind != "ExecCredential" or answer.api_version != plugin.api_version:
-        raise CredentialsError(
+        raise AuthError(
             f"the credential plug-in {name} speaks {answer.api_version}, not {plugin.api_version}"
         )
     status = answer.status
@@ -141,7 +137,7 @@ def _read(output: bytes, plugin: Plugin, name: str) -> Credential:
         pair = f"{status.client_certificate_data}\n{status.client_key_data}"
         certificate = pair.encode()
     if not status.token and certificate is None:
-        raise CredentialsError(f"the credential plug-in {name} gave neither token nor certificate")
+        raise AuthError(f"the credential plug-in {name} gave neither token nor certificate")
     return Credential(status.token, certificate, status.expiration_timestamp)
 
 
