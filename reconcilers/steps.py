@@ -68,11 +68,11 @@ class Notice:
     """Only a Kubernetes Event, never a notification."""
 
 
-def notice(
-    reason: str, message: str, *, severity: events.Severity = "info", **metadata: str
-) -> Notice:
-    """Return a `Notice`; keyword arguments become its metadata."""
-    return Notice(message, reason, severity, tuple(metadata.items()))
+def notice(reason: str, message: str, *, severity: str = "info", **metadata: str) -> Notice:
+    """Return a `Notice`; keyword arguments beyond the severity become its metadata."""
+    return Notice(
+        message, reason, "error" if severity == "error" else "info", tuple(metadata.items())
+    )
 
 
 def ref_of(context: ClusterContext, kind: Kind[T], obj: T) -> meta.ObjectRef:

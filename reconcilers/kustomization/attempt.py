@@ -50,7 +50,11 @@ class Attempt:
         self.status = item.status
         if item.status.observed_generation < 0:
             self.status = msgspec.structs.replace(item.status, observed_generation=0)
+        self.before = item.status
+        """The status that the run found."""
         self.artifact: Artifact | None = None
+        self.digest = ""
+        """Of the build, once there is one."""
         self.notices: list[Notice] = []
         self._writing = asyncio.Lock()
         self._progress = ""
@@ -60,6 +64,12 @@ class Attempt:
     def revision(self) -> str:
         """The revision that is being applied; empty before the source is known."""
         return self.artifact.revision if self.artifact else ""
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether somebody asked for this run and has had no answer yet."""
+        token = self.item.requested_at
+        return token is not None and token != self.before.last_handled_reconcile_at
 
     @property
     def elapsed_s(self) -> float:
@@ -102,7 +112,7 @@ class Attempt:
         """The message of the step that runs, or ran last; empty before the first."""
         return self._progress
 
-    def notice(self, reason: str, message: str, *, severity: Any = "info", **more: str) -> None:  # noqa: ANN401 - a literal type
+    def notice(self, reason: str, message: str, *, severity: str = "info", **more: str) -> None:
         """Add an event, with the revision among its metadata."""
         self.notices.append(
             steps.notice(reason, message, severity=severity, **self.metadata(), **more)
@@ -142,7 +152,7 @@ class Attempt:
             )
         self.notices = []
 
-    async def publish(self) -> None:
+    def publish(self) -> None:
         """Publish the events that gathered, before a step that may take long."""
         steps.publish(self.context, self.kind, self.item, self.notices)
         self.notices = []

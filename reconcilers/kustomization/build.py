@@ -1,9 +1,9 @@
 """Builds a Kustomization's directory into objects, doing as little as the change demands.
 
-The same inputs are not built again: the build key covers the content of every file that is read, the
-spec's fields that matter, the tools and this program. A directory of plain manifests is read here,
-one changed file at a time; everything else goes through kustomize, in a private directory that
-holds the files of the artifact that it reads and nothing else.
+The same inputs are not built again: the build key covers the content of every file that is read,
+the spec's fields that matter, the tools and this program. A directory of plain manifests is read
+here, one changed file at a time; everything else goes through kustomize, in a private directory
+that holds the files of the artifact that it reads and nothing else.
 
 ::
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ class Builder:
             OSError: the file system refused.
         """
         plan = await self._threads.run(planning.plan, request, self._tools.kustomize_version)
-        last = self._store.load(request.name)
+        last = await self._threads.run(self._store.load, request.name)
         if last is not None and last.key == plan.key and not plan.closure.remote:
             return Built(last, "reused")
         if plan.is_plain:
@@ -109,7 +110,7 @@ class Builder:
     async def _save(
         self, request: Request, plan: Plan, units: Callable[..., Iterator[Unit]], *args: object
     ) -> Build:
-        """Make the units and write them, in a thread; once more from nothing if the file was lost."""
+        """Make the units and write them, in a thread; from nothing if the file was lost."""
 
         def save() -> Build:
             last = self._store.load(request.name)
@@ -121,7 +122,7 @@ class Builder:
         try:
             return await self._threads.run(save)
         except store.StaleBuildError:
-            self._store.drop(request.name)
+            await self._threads.run(self._store.drop, request.name)
             return await self._threads.run(save)
 
     async def _kustomize(self, tree: Tree, plan: Plan) -> bytes:
@@ -133,9 +134,12 @@ class Builder:
         if plan.closure.remote and not self._settings.allow_remote_bases:
             remote = ", ".join(sorted(plan.closure.remote))
             raise BuildError(f"kustomize build failed: remote bases are not allowed: {remote}")
-        with _private_directory(self._directory) as directory:
+        directory = await self._threads.run(_make_directory, self._directory)
+        try:
             await self._threads.run(_materialise, directory, tree, plan)
             return await self._run(directory, plan)
+        finally:
+            await self._threads.run(shutil.rmtree, directory, ignore_errors=True)
 
     async def _run(self, directory: Path, plan: Plan) -> bytes:
         restrictor = "RootOnly" if plan.closure.is_unsure else "None"
@@ -211,12 +215,10 @@ def _unique(units: Iterator[Unit], known: Known, *, is_plain: bool) -> Iterator[
         yield unit
 
 
-@contextlib.contextmanager
-def _private_directory(parent: Path) -> Iterator[Path]:
-    """Make a directory that only this process's user can read, and remove it with all it holds."""
+def _make_directory(parent: Path) -> Path:
+    """Make a directory that only this process's user can read."""
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="build-", dir=parent) as name:
-        yield Path(os.path.realpath(name))
+    return Path(os.path.realpath(tempfile.mkdtemp(prefix="build-", dir=parent)))
 
 
 def _materialise(directory: Path, tree: Tree, plan: Plan) -> None:

@@ -1,7 +1,7 @@
 """What the watches reported and nobody has put right yet, with the pauses of fights.
 
-The tracker tells of each drift once. It is kept here until a run has applied the object again; a run
-that dies in between leaves it here, and a run of the whole Kustomization settles everything.
+The tracker tells of each drift once. It is kept here until a run has applied the object again; a
+run that dies in between leaves it here, and a run of the whole Kustomization settles everything.
 """
 
 from __future__ import annotations

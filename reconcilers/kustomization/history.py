@@ -1,7 +1,7 @@
 """``status.history``: the last five states that were applied, newest first.
 
-Pure. An entry is a build and what came of it; the same again counts up the entry and moves it to the
-front. Unlike Flux, a run that found nothing to do adds nothing, since it would be its only write.
+Pure. An entry is a build and what came of it; the same again counts up the entry and moves it to
+the front. Unlike Flux, a run that found nothing to do adds nothing: it would be its only write.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from runtime.errors import TransientError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from api.kustomize import Kustomization
     from kube.desired import Desired
     from kube.objects import JsonObject
 
@@ -71,6 +72,19 @@ class Finish:
             annotations=self.annotations,
         )
         return desired.describe(obj, body, origin=origin), body
+
+
+def finish_of(item: Kustomization) -> Finish:
+    """Return what is added to the objects of a Kustomization."""
+    common = item.spec.common_metadata
+    return Finish(
+        owner_labels={
+            meta.OWNER_NAME: item.metadata.name,
+            meta.OWNER_NAMESPACE: item.metadata.namespace,
+        },
+        labels=common.labels if common else {},
+        annotations=common.annotations if common else {},
+    )
 
 
 def objects(documents: Iterator[object], origin: str) -> Iterator[tuple[JsonObject, str]]:

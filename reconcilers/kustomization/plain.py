@@ -10,10 +10,13 @@ against the real program keeps the border honest.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import yaml
-from yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from yaml._yaml import CParser
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from kube import manifests
 
 if TYPE_CHECKING:
     from kube.objects import JsonObject
@@ -46,20 +49,28 @@ _RETYPED: Final = frozenset(
 """Words that one of the readers takes for more than text in some letter case."""
 
 
-class _Reader(yaml.CParser):
+class _Reader(CParser):
     """PyYAML's C parser; it tells of each scalar only whether it was plain."""
 
-    def resolve(self, kind: type, _: object, implicit: tuple[bool, bool]) -> str:
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def resolve(self, kind: type[Node], _value: object, implicit: tuple[bool, bool]) -> str:
         """Name the tag of a node without an explicit one; called by the C composer."""
         if kind is ScalarNode:
             return _PLAIN if implicit[0] else _QUOTED
         return _COLLECTION
 
-    def descend_resolver(self, *_: object) -> None:
-        """Do nothing: tags do not depend on the path."""
+    def descend_resolver(self, _parent: Node | None, _index: object) -> None:
+        """Bound the nesting, which the composer follows by recursion in C."""
+        self._depth += 1
+        if self._depth > manifests.MAX_DEPTH:
+            raise ValueError("nested too deep")
 
     def ascend_resolver(self) -> None:
-        """Do nothing."""
+        """Note one level less."""
+        self._depth -= 1
 
 
 def is_exact(content: bytes) -> bool:
@@ -77,14 +88,12 @@ def is_exact(content: bytes) -> bool:
                 return False
     except (yaml.YAMLError, ValueError):
         return False
-    finally:
-        reader.dispose()
     return True
 
 
-def _is_exact_node(root: Any) -> bool:  # noqa: ANN401 - PyYAML's nodes have no common type
+def _is_exact_node(root: Node | None) -> bool:
     seen: set[int] = set()
-    pending = [root]
+    pending = [root] if root is not None else []
     while pending:
         node = pending.pop()
         if id(node) in seen:  # an alias: kustomize expands some and keeps others
@@ -104,11 +113,10 @@ def _is_exact_node(root: Any) -> bool:  # noqa: ANN401 - PyYAML's nodes have no 
     return True
 
 
-def _are_exact_keys(keys: list[Any]) -> bool:
-    names = [key.value for key in keys if isinstance(key, ScalarNode)]
-    if len(names) != len(keys) or len(set(names)) != len(names):
-        return False
-    return all(_is_exact_key(key) for key in keys)
+def _are_exact_keys(keys: list[Node]) -> bool:
+    scalars = [key for key in keys if isinstance(key, ScalarNode)]
+    is_unique = len({key.value for key in scalars}) == len(keys)
+    return is_unique and all(_is_exact_key(key) for key in scalars)
 
 
 def _is_exact_key(key: ScalarNode) -> bool:

@@ -1,7 +1,7 @@
 """Builds on disk, and an index of them in memory: what a Kustomization wants, without its dicts.
 
-One file per Kustomization holds the canonical JSON of every object, one a line, then the index,
-then a fixed footer. It is written whole under another name and renamed, so a reader sees the old build
+One file per Kustomization holds the canonical JSON of every object, one a line, then the index and
+a fixed footer. It is written whole under another name and renamed, so a reader sees the old build
 or the new one. The file is a cache: a missing, torn or foreign one only costs a build. Its mode is
 0600 since Secrets are among the objects.
 
@@ -13,10 +13,11 @@ under the same key is copied as bytes; only the others have been parsed.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import struct
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
@@ -59,7 +60,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What one Kustomization wants; a `kube.desired.ManifestReader` of its own objects."""
+    """What one Kustomization wants."""
 
     path: Path
     key: str
@@ -75,27 +76,48 @@ class Build:
         """Every object, in the order of the build."""
         return [item for unit in self.units.values() for item in unit]
 
+
+class Reader:
+    """Reads single objects out of a build's file; a `kube.desired.ManifestReader`.
+
+    The file is mapped, so reading is no system call and costs no memory of our own. A build that is
+    replaced meanwhile stays readable here. Opening blocks on the disk; use as a context manager.
+
+    Raises:
+        StaleBuildError: the file was removed.
+    """
+
+    def __init__(self, build: Build) -> None:
+        self._name = build.path.name
+        try:
+            with build.path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as err:
+            raise StaleBuildError(f"{self._name}: {err}") from err
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._map.close()
+
     def read(self, desired: Desired) -> bytes:
         """Return the canonical JSON of one object.
 
         Raises:
-            StaleBuildError: the file was changed or removed by somebody else.
+            StaleBuildError: the file is not the one that was written.
         """
-        try:
-            with self.path.open("rb") as file:
-                file.seek(desired.offset)
-                body = file.read(desired.length)
-        except OSError as err:
-            raise StaleBuildError(f"{self.path.name}: {err.strerror}") from err
+        body = self._map[desired.offset : desired.offset + desired.length]
         if kube_desired.digest(body) != desired.digest:
-            raise StaleBuildError(f"{self.path.name}: content changed")
+            raise StaleBuildError(f"{self._name}: content changed")
         return body
 
 
 class Store:
     """The builds of one cluster.
 
-    Memory: half a kilobyte per object. Disk: the size of the manifests. Both end with `drop`.
+    Memory: half a kilobyte per object. Disk: the size of the manifests. Both end with `drop`. Every
+    method blocks on the disk and is meant for a thread; calls for one name must not overlap.
 
     Args:
         directory: where the files lie; created when the first build is saved.

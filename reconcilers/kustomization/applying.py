@@ -1,0 +1,179 @@
+"""Apply, inventory and prune: everything a run changes in the cluster beside its own status.
+
+The inventory is the promise that nothing is lost. It is written before the first write of an apply
+that adds objects (old and new together), and again at the end with what is left. What left Git
+while ``spec.prune`` was false stays in it, so that it is pruned when prune comes back; Flux reads
+such an inventory as its own, and would prune the same objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from api import meta
+from api.meta import Inventory, InventoryEntry
+from kube import inventory, prune, stages
+from kube.apply import ApplyOptions
+from kube.changes import Action, ChangeSet
+from kube.ledger import DriftKind
+from reconcilers.kustomization import store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from api.kustomize import Kustomization
+    from kube.client import Client
+    from kube.desired import Desired
+    from kube.inventory import Entries
+    from kube.objects import ObjectId
+    from reconcilers.kustomization.attempt import Attempt
+    from reconcilers.kustomization.drifts import Pending
+    from reconcilers.kustomization.store import Build
+
+DRIFT_CORRECTED = "DriftCorrected"
+"""Reason of the event that tells of a correction; helm-controller's word for the same."""
+
+
+def entries_of(item: Kustomization) -> Entries:
+    """Return the inventory that a Kustomization's status holds."""
+    found = item.status.inventory
+    return inventory.parse(found.entries if found else ())
+
+
+def recorded(attempt: Attempt) -> Entries:
+    """Return the inventory as the server has it now."""
+    return entries_of(attempt.item)
+
+
+async def apply(attempt: Attempt, build: Build, options: ApplyOptions) -> ChangeSet:
+    """Apply a build and leave its inventory in the wanted status.
+
+    Raises:
+        ApplyError: an object was refused; the inventory then holds old and new.
+        StaleBuildError: the build's file is gone.
+        ApiError: the write-ahead was refused; nothing has been applied.
+    """
+    context, desired = attempt.context, build.desired
+    old = recorded(attempt)
+    both = inventory.union(old, ((item.id, item.version) for item in desired))
+    adds = len(both) > len(old)
+
+    async def write_ahead() -> None:
+        if adds:
+            await attempt.write(inventory=as_status(in_order(both)))
+            attempt.change(inventory=attempt.item.status.inventory)
+
+    context.tracker.set_inventory(attempt.ref, both)
+    options = replace(options, before_write=write_ahead)
+    changes = await _send(attempt, build, desired, options)
+    settle(attempt, inventory.union(old, inventory.of_changes(changes)))
+    if changes.loud:
+        attempt.notice(meta.PROGRESSING, changes.lines())
+    return changes
+
+
+async def correct(attempt: Attempt, build: Build, pending: dict[ObjectId, Pending]) -> None:
+    """Put single objects right that somebody changed, and tell who did.
+
+    Raises:
+        ApplyError: an object was refused.
+        StaleBuildError: the build's file is gone.
+    """
+    wrong = {obj: item for obj, item in pending.items() if item.drift.kind is not DriftKind.MOVED}
+    desired = [item for item in build.desired if item.id in wrong]
+    changes = await _send(attempt, build, desired, ApplyOptions(force=attempt.item.spec.force))
+    for change in changes:
+        if change.action not in {Action.CREATED, Action.CONFIGURED}:
+            continue
+        item = wrong[change.id]
+        attempt.context.metrics.drift_corrections.labels(item.drift.kind, attempt.ref.cluster).inc()
+        text = f"{item.describe(change.id)}; corrected"
+        if item.is_fight:
+            text += ". It keeps happening: corrections now wait longer each time"
+        attempt.notice(DRIFT_CORRECTED, text)
+    for obj, item in pending.items():
+        if item.drift.kind is DriftKind.MOVED:
+            attempt.notice(DRIFT_CORRECTED, f"{item.describe(obj)} to another owner; left alone")
+
+
+async def _send(
+    attempt: Attempt,
+    build: Build,
+    desired: list[Desired],
+    options: ApplyOptions,
+) -> ChangeSet:
+    context = attempt.context
+    reader = await context.threads.run(store.Reader, build)
+    with reader:
+        return await context.applier.apply(attempt.ref, desired, reader, options)
+
+
+async def remove_stale(attempt: Attempt, client: Client, changes: ChangeSet) -> None:
+    """Prune what the apply no longer names; without ``spec.prune`` only remember it.
+
+    Raises:
+        PruneError: some objects could not be deleted; they stay in the inventory.
+    """
+    kept = inventory.of_changes(changes)
+    stale = _without_namesakes(inventory.without(recorded(attempt), kept), kept)
+    if not stale:
+        settle(attempt, kept)
+        return
+    if not attempt.item.spec.prune:
+        settle(attempt, inventory.union(stale, kept))
+        return
+    try:
+        pruned = await delete(attempt, client, stale)
+    except prune.PruneError as err:
+        left = [(item.id, item.version) for item in err.changes if item.action is Action.UNKNOWN]
+        settle(attempt, inventory.union(left, kept))
+        raise
+    settle(attempt, kept)
+    attempt.notice(meta.PROGRESSING, describe_pruned(pruned))
+
+
+def _without_namesakes(stale: Entries, kept: Entries) -> Entries:
+    """Leave out second names of kept objects: of a cluster-wide kind with a namespace."""
+    cluster_wide = {obj for obj, _ in kept if not obj.namespace}
+    return [
+        (obj, version) for obj, version in stale if obj._replace(namespace="") not in cluster_wide
+    ]
+
+
+async def delete(
+    attempt: Attempt, client: Client, entries: Iterable[tuple[ObjectId, str]]
+) -> ChangeSet:
+    """Delete objects of the Kustomization.
+
+    Raises:
+        PruneError: some objects could not be deleted.
+    """
+    context = attempt.context
+    with context.tracker.processing(attempt.ref):
+        return await prune.prune(client, context.discovery, context.tracker, attempt.ref, entries)
+
+
+def describe_pruned(changes: ChangeSet) -> str:
+    """Return the text of a prune's event: a line per object, then what was handed over to whom."""
+    handed = [f"{obj} kept: {owner} declares it too" for obj, owner in changes.handed_over]
+    return "\n".join([changes.lines(everything=True), *handed])
+
+
+def settle(attempt: Attempt, entries: Entries) -> None:
+    """Make entries the inventory, in the books and, if it names other objects, in the status."""
+    attempt.context.tracker.set_inventory(attempt.ref, entries)
+    if set(entries) != set(recorded(attempt)):
+        attempt.change(inventory=as_status(in_order(entries)))
+    else:
+        attempt.change(inventory=attempt.item.status.inventory)
+
+
+def in_order(entries: Entries) -> Entries:
+    """Return entries in the order of applying, as Flux writes them."""
+    return sorted(entries, key=lambda entry: (stages.stage_of(entry[0]), stages.sort_key(entry[0])))
+
+
+def as_status(entries: Entries) -> Inventory:
+    """Return entries as ``status.inventory``."""
+    return Inventory(entries=tuple(InventoryEntry(id=obj.entry, v=v) for obj, v in entries))

@@ -1,0 +1,88 @@
+"""What happens to the applied objects when their Kustomization is deleted.
+
+The finalizer goes last, and stays while objects that should go could not be deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from api import durations, meta
+from kube import errors, pool, prune
+from kube.changes import Action
+from reconcilers import steps
+from reconcilers.kustomization import applying, timing
+
+if TYPE_CHECKING:
+    from api.kustomize import KustomizationSpec
+    from kube.changes import ChangeSet
+    from kube.objects import ObjectId
+    from reconcilers.kustomization.attempt import Attempt
+
+DELETED: Final = "Deleted"
+"""Reason of the event that lists what was deleted; Flux says what Ready's reason was before."""
+_WAIT: Final = "WaitForTermination"
+_POLL_S: Final = (0.1, 2.0)
+"""First and longest pause between looks at an object that is going."""
+
+
+def deletes(spec: KustomizationSpec) -> bool:
+    """Whether the deletion of a Kustomization deletes its objects."""
+    if spec.suspend or spec.deletion_policy == "Orphan":
+        return False
+    return spec.prune or spec.deletion_policy in {"Delete", _WAIT}
+
+
+async def finalise(attempt: Attempt) -> None:
+    """Delete what the policy says, then take the finalizer away.
+
+    Raises:
+        PruneError: an object could not be deleted; retried with back-off.
+        Conflict: the Kustomization changed meanwhile.
+    """
+    entries = applying.recorded(attempt)
+    if entries and deletes(attempt.item.spec):
+        changes = await _delete(attempt, entries)
+        attempt.notice(DELETED, applying.describe_pruned(changes))
+        if attempt.item.spec.deletion_policy == _WAIT:
+            await _wait(attempt, changes)
+    steps.publish(attempt.context, attempt.kind, attempt.item, attempt.notices)
+    await steps.remove_finalizer(attempt.context, attempt.kind, attempt.item)
+
+
+async def _delete(attempt: Attempt, entries: list[tuple[ObjectId, str]]) -> ChangeSet:
+    try:
+        return await applying.delete(attempt, attempt.context.client, entries)
+    except prune.PruneError as err:
+        text = f"pruning for deleted resource failed: {err.message}"
+        attempt.notice(meta.PRUNE_FAILED, text, severity="error")
+        steps.publish(attempt.context, attempt.kind, attempt.item, attempt.notices)
+        raise
+
+
+async def _wait(attempt: Attempt, changes: ChangeSet) -> None:
+    """Wait until the deleted objects are gone; when the time is up, say so and go on as Flux does."""
+    gone = [change for change in changes if change.action is Action.DELETED]
+    timeout_s = timing.timeout_s(attempt.item.spec)
+    try:
+        async with attempt.run.released(), asyncio.timeout(timeout_s):
+            await pool.each(
+                gone, lambda change: _until_gone(attempt, change.id, change.version), limit=8
+            )
+    except TimeoutError:
+        limit = durations.format_go(timeout_s)
+        text = f"failed to wait for resources termination: not gone within {limit}"
+        attempt.notice(meta.PRUNE_FAILED, text, severity="error")
+
+
+async def _until_gone(attempt: Attempt, obj: ObjectId, version: str) -> None:
+    context, pause_s = attempt.context, _POLL_S[0]
+    while True:
+        try:
+            resource = await context.discovery.for_group_kind(obj.group, obj.kind, version)
+            await context.client.metadata(resource, obj.namespace, obj.name)
+        except errors.NotFound:
+            return
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, _POLL_S[1])

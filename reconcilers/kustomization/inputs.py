@@ -1,0 +1,103 @@
+"""What has to be true before a Kustomization is built: served fields, a source, its dependencies.
+
+Each check raises the leaf, the reason and the words that Flux has for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from api import meta, served
+from reconcilers import dependencies
+from runtime.errors import TerminalError, TransientError, WaitingError
+from sources import storage as storages
+
+if TYPE_CHECKING:
+    from api.artifact import Artifact
+    from api.kustomize import Kustomization
+    from kube import errors
+    from reconcilers.context import ClusterContext
+    from reconcilers.kustomization.attempt import Attempt
+    from sources.tree import Tree
+
+NOT_READY_S = 30.0
+"""Seconds until a missing artifact is looked for again, should nothing wake us before."""
+
+
+def check_served(item: Kustomization) -> None:
+    """Refuse a field that this version does not serve.
+
+    Raises:
+        TerminalError: the message names the fields.
+    """
+    fields = served.unserved(item)
+    if fields:
+        raise TerminalError(meta.NOT_SERVED, served.message(fields))
+
+
+def find_artifact(context: ClusterContext, item: Kustomization, retry_s: float) -> Artifact:
+    """Return the artifact to apply. An artifact of a source that fails now is still applied.
+
+    Raises:
+        TerminalError: the source is in another namespace and the settings forbid that.
+        WaitingError: there is no such source, or it has no artifact yet.
+    """
+    key = dependencies.source_of(item)
+    is_foreign = key.namespace != item.metadata.namespace
+    if is_foreign and context.settings.no_cross_namespace_refs:
+        raise TerminalError(
+            meta.ACCESS_DENIED,
+            f"can't access '{key}', cross-namespace references have been blocked",
+        )
+    source = context.gitrepositories.get(key.namespace, key.name)
+    if source is None:
+        raise WaitingError(
+            meta.ARTIFACT_FAILED,
+            f'gitrepositories.source.toolkit.fluxcd.io "{key.name}" not found',
+            requeue_after_s=retry_s,
+        )
+    if source.status.artifact is None:
+        raise WaitingError(
+            meta.ARTIFACT_FAILED,
+            "Source artifact not found, retrying in 30s",
+            requeue_after_s=NOT_READY_S,
+        )
+    return source.status.artifact
+
+
+def check_dependencies(context: ClusterContext, item: Kustomization, revision: str) -> None:
+    """Wait for what the Kustomization depends on.
+
+    Raises:
+        WaitingError: one of them is not ready; its progress wakes this one.
+    """
+    unmet = dependencies.unmet(item, revision, context.kustomizations.get)
+    if unmet:
+        delay_s = context.settings.requeue_dependency_s
+        raise WaitingError(meta.DEPENDENCY_NOT_READY, unmet, requeue_after_s=delay_s)
+
+
+async def open_tree(attempt: Attempt, artifact: Artifact) -> Tree:
+    """Return the content of an artifact, checked against its digest.
+
+    Raises:
+        WaitingError: the file is gone; its source makes another.
+        TransientError: the file is damaged.
+    """
+    storage, threads = attempt.context.storage, attempt.context.threads
+    try:
+        await threads.run(storage.verify, artifact)
+    except storages.MissingError as err:
+        raise WaitingError(
+            meta.ARTIFACT_FAILED,
+            "Source is not ready, artifact not found, retrying in 30s",
+            requeue_after_s=NOT_READY_S,
+        ) from err
+    except storages.CorruptError as err:
+        raise TransientError(meta.ARTIFACT_FAILED, str(err)) from err
+    return storage.open(artifact)
+
+
+def api_failure(err: errors.ApiError) -> TransientError:
+    """Return the leaf for an API server's refusal where no step words it."""
+    return TransientError(meta.RECONCILIATION_FAILED, err.message)

@@ -1,0 +1,329 @@
+"""Keeps a Kustomization's objects in the cluster as Git declares them.
+
+The order of a run: deletion, finalizer, suspension, served fields, source, dependencies, build,
+apply, prune, health. The conditions, reasons and messages are Flux's. What differs on purpose:
+nothing is written when nothing changed, dependencies and sources wake instead of being polled,
+waits hold no worker, and a drift that a watch reports is put right at once, by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from api import meta
+from kube import errors
+from kube.apply import ApplyError, ApplyOptions
+from kube.fights import Fights
+from kube.objects import GVK
+from reconcilers import steps
+from reconcilers.kustomization import (
+    applying,
+    build,
+    checks,
+    drifts,
+    finalise,
+    inputs,
+    manifest,
+    outcome,
+    planning,
+    store,
+    timing,
+)
+from reconcilers.kustomization.attempt import Attempt
+from reconcilers.kustomization.health import Seen
+from runtime.controller import Result
+from runtime.errors import GitOpsError, TransientError
+
+if TYPE_CHECKING:
+    from api.kustomize import Kustomization
+    from api.meta import ObjectRef
+    from kube.changes import ChangeSet
+    from kube.ledger import Drift
+    from kube.objects import ObjectId
+    from reconcilers.context import ClusterContext
+    from reconcilers.kustomization.store import Build
+    from runtime.controller import Run
+
+DRIFT: Final = "drift"
+"""Cause of a wake-up by a watch that saw one of our objects change."""
+_INTERVAL: Final = "interval"
+_EARLY: Final = 0.9
+"""Share of the interval after which an interval's run counts as due, jitter included."""
+_SYNC_TIMEOUT_S: Final = 30.0
+"""Seconds to wait for the first lists of an owner's watches after a start."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the last successful run of a Kustomization was about; lost at a restart."""
+
+    inputs: tuple[object, ...]
+    build: Build
+    due_s: float
+    """Monotonic seconds of the next interval's run."""
+    seen: Seen = field(default_factory=Seen)
+
+
+class KustomizationReconciler:
+    """Reconciles the Kustomizations of one cluster.
+
+    Args:
+        context: the cluster.
+        rng: spreads the pauses of watches.
+    """
+
+    kind = "Kustomization"
+
+    def __init__(self, context: ClusterContext, rng: random.Random | None = None) -> None:
+        self._context = context
+        self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._kind = steps.Kind(
+            GVK(meta.KUSTOMIZE_GROUP, "v1", self.kind),
+            context.kustomizations,
+            meta.KUSTOMIZE_STATUS_MANAGER,
+            meta.KUSTOMIZE_MANAGER,
+        )
+        directory = context.data_dir / "builds"
+        self._store = store.Store(directory)
+        self._builder = build.Builder(
+            self._store,
+            context.threads,
+            context.processes,
+            tools=context.tools,
+            settings=context.settings,
+            directory=directory,
+        )
+        self._drifts = drifts.Drifts(Fights(context.clock), context.clock)
+        self._known: dict[ObjectRef, _Known] = {}
+        self._has_adopted = False
+
+    def on_drift(self, owner: ObjectRef, obj: ObjectId, drift: Drift) -> None:
+        """Take a report of the tracker's about an object of a Kustomization, and wake that."""
+        self._drifts.add(owner, obj, drift)
+        self._context.wake(owner, DRIFT)
+
+    async def reconcile(self, ref: ObjectRef, run: Run) -> Result:
+        """Make the cluster agree with one Kustomization; see the module's docstring.
+
+        Raises:
+            GitOpsError: the outcome, once the Kustomization's status tells it.
+        """
+        self._adopt()
+        item = self._context.kustomizations.get(ref.namespace, ref.name)
+        if item is None:
+            await self._forget(ref)
+            return Result()
+        attempt = Attempt(self._context, self._kind, item, run)
+        try:
+            return await self._reconcile(attempt)
+        except errors.ApiError as err:
+            raise errors.to_leaf(err, meta.RECONCILIATION_FAILED) from err
+
+    async def _reconcile(self, attempt: Attempt) -> Result:
+        item = attempt.item
+        if item.metadata.deletion_timestamp:
+            if meta.FINALIZER in item.metadata.finalizers:
+                await finalise.finalise(attempt)
+            await self._forget(attempt.ref)
+            return Result()
+        attempt.item = await steps.add_finalizer(self._context, self._kind, item)
+        self._context.metrics.suspended(attempt.ref, is_suspended=item.spec.suspend)
+        if item.spec.suspend:
+            self._drifts.settle(attempt.ref)
+            await attempt.finish()
+            return Result()
+        if await self._is_done_with_drift(attempt):
+            return self._next(attempt)
+        failure = await self._run(attempt)
+        if failure is not None:
+            await outcome.fail(attempt, failure)
+            raise outcome.leaf(attempt, failure)
+        await outcome.succeed(attempt)
+        self._drifts.settle(attempt.ref)
+        return self._next(attempt)
+
+    # Drift ----------------------------------------------------------------------------------
+
+    async def _is_done_with_drift(self, attempt: Attempt) -> bool:
+        """Put right what watches reported; return whether that was all there is to do."""
+        known = self._known.get(attempt.ref)
+        if known is None or known.inputs != self._inputs(attempt.item):
+            return False
+        try:
+            await self._correct(attempt, known.build)
+        except ApplyError:
+            return False  # the whole run that follows reports it
+        except store.StaleBuildError:
+            del self._known[attempt.ref]
+            return False
+        is_timer = attempt.run.work.cause in {DRIFT, _INTERVAL}
+        return is_timer and self._context.clock.monotonic() < known.due_s
+
+    async def _correct(self, attempt: Attempt, current: Build) -> None:
+        due = self._drifts.due(attempt.ref)
+        if due:
+            await applying.correct(attempt, current, due)
+            self._drifts.settle(attempt.ref, due)
+            attempt.publish()
+
+    # One whole run --------------------------------------------------------------------------
+
+    async def _run(self, attempt: Attempt) -> GitOpsError | None:
+        """Run all steps, showing progress beside them; return what went wrong."""
+        done = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(attempt.show_when_slow(done), name="progress")
+            try:
+                await self._steps(attempt)
+            except GitOpsError as err:
+                return err
+            except errors.ApiError as err:
+                return TransientError(meta.RECONCILIATION_FAILED, err.message)
+            finally:
+                done.set()
+        return None
+
+    async def _steps(self, attempt: Attempt) -> None:
+        item, context = attempt.item, self._context
+        inputs.check_served(item)
+        artifact = inputs.find_artifact(context, item, timing.retry_s(item.spec))
+        attempt.artifact = artifact
+        inputs.check_dependencies(context, item, artifact.revision)
+        found = self._inputs(item)
+        attempt.step("Fetching manifests")
+        current = await self._build(attempt, found)
+        changes = await self._apply(attempt, current, found)
+        await applying.remove_stale(attempt, context.client, changes)
+        known = self._remember(attempt, found, current)
+        await checks.run(
+            attempt,
+            current,
+            changes,
+            known.seen,
+            rng=self._rng,
+            is_news=lambda: self._is_news(attempt, found),
+            between=lambda: self._correct_while_waiting(attempt, current),
+        )
+
+    async def _build(self, attempt: Attempt, found: tuple[object, ...]) -> Build:
+        """Return what to apply, built anew only if an input changed.
+
+        Raises:
+            GitOpsError: with Flux's reason for what went wrong.
+        """
+        known = self._known.get(attempt.ref)
+        if known is not None and known.inputs[:-1] == found[:-1]:
+            attempt.digest = known.build.digest
+            return known.build
+        if attempt.artifact is None:
+            raise AssertionError("the source comes before the build")
+        tree = await inputs.open_tree(attempt, attempt.artifact)
+        attempt.step("Building manifests")
+        attempt.change(last_attempted_revision=attempt.revision)
+        spec = attempt.item.spec
+        request = planning.Request(
+            _file_name(attempt.ref), tree, spec, manifest.finish_of(attempt.item)
+        )
+        try:
+            built = await self._builder.build(request)
+        except planning.PathNotFound as err:
+            raise TransientError(meta.ARTIFACT_FAILED, str(err)) from err
+        except manifest.BuildError as err:
+            raise TransientError(meta.BUILD_FAILED, str(err)) from err
+        except OSError as err:
+            text = f"tmp dir error: {err.strerror or err}"
+            raise TransientError("DirectoryCreationFailed", text) from err
+        self._context.metrics.builds.labels(built.way, attempt.ref.cluster).inc()
+        attempt.digest = built.build.digest
+        return built.build
+
+    async def _apply(
+        self, attempt: Attempt, current: Build, found: tuple[object, ...]
+    ) -> ChangeSet:
+        """Apply a build; once more from a fresh one if its file was lost."""
+        attempt.change(last_attempted_revision=attempt.revision)
+        attempt.step("Detecting drift")
+        cause = attempt.run.work.cause
+        options = ApplyOptions(
+            force=attempt.item.spec.force,
+            at_interval=cause == _INTERVAL or attempt.is_requested,
+        )
+        async with asyncio.timeout(_SYNC_TIMEOUT_S):
+            await self._context.tracker.synced(attempt.ref)
+        try:
+            return await applying.apply(attempt, current, options)
+        except store.StaleBuildError:
+            self._known.pop(attempt.ref, None)
+            await self._context.threads.run(self._store.drop, _file_name(attempt.ref))
+            return await applying.apply(attempt, await self._build(attempt, found), options)
+
+    async def _correct_while_waiting(self, attempt: Attempt, current: Build) -> None:
+        try:
+            await self._correct(attempt, current)
+        except (ApplyError, store.StaleBuildError):
+            return  # still pending; the run that follows the wait reports it
+
+    # What is known --------------------------------------------------------------------------
+
+    def _inputs(self, item: Kustomization) -> tuple[object, ...]:
+        """Return what a run depends on, the request token last."""
+        reference = item.spec.source_ref
+        source = self._context.gitrepositories.get(
+            reference.namespace or item.metadata.namespace, reference.name
+        )
+        artifact = source.status.artifact if source else None
+        revision = (artifact.revision, artifact.digest) if artifact else ()
+        return (item.metadata.uid, item.metadata.generation, revision, item.requested_at)
+
+    def _is_news(self, attempt: Attempt, found: tuple[object, ...]) -> bool:
+        """Whether the Kustomization or its source is newer than what this run applies."""
+        item = self._context.kustomizations.get(attempt.ref.namespace, attempt.ref.name)
+        if item is None or item.metadata.deletion_timestamp or item.spec.suspend:
+            return True
+        return self._inputs(item) != found
+
+    def _remember(self, attempt: Attempt, found: tuple[object, ...], current: Build) -> _Known:
+        known = self._known.get(attempt.ref)
+        due_s = self._context.clock.monotonic() + _EARLY * timing.interval_s(attempt.item.spec)
+        seen = known.seen if known else Seen()
+        self._known[attempt.ref] = _Known(found, current, due_s, seen)
+        return self._known[attempt.ref]
+
+    def _next(self, attempt: Attempt) -> Result:
+        """Return when to run again: the interval, or sooner when a fight's pause ends."""
+        interval_s = timing.interval_s(attempt.item.spec)
+        known = self._known.get(attempt.ref)
+        pause_s = self._drifts.next_s(attempt.ref)
+        if pause_s is not None:
+            return Result(requeue_after_s=max(pause_s, 0.001), jitter=False)
+        if known is None:
+            return Result(requeue_after_s=interval_s)
+        left_s = known.due_s - self._context.clock.monotonic() + (1 - _EARLY) * interval_s
+        return Result(requeue_after_s=max(left_s, 0.001))
+
+    def _adopt(self) -> None:
+        """Tell the tracker at the first run what every Kustomization owns, whoever runs first."""
+        if self._has_adopted:
+            return
+        self._has_adopted = True
+        for item in self._context.kustomizations.items():
+            entries = applying.entries_of(item)
+            if entries:
+                self._context.tracker.set_inventory(item.ref(self._context.name), entries)
+
+    async def _forget(self, ref: ObjectRef) -> None:
+        self._known.pop(ref, None)
+        self._drifts.settle(ref)
+        self._context.tracker.drop_owner(ref)
+        self._context.metrics.forget_object(ref)
+        await self._context.threads.run(self._store.drop, _file_name(ref))
+
+
+def _file_name(ref: ObjectRef) -> str:
+    """Return a name for the build's file; a namespace holds no dot, so it is unique."""
+    name = f"{ref.namespace}.{ref.name}"
+    limit = 200
+    return name if len(name) <= limit else planning.hash_of(name)
