@@ -171,6 +171,8 @@ class ArchiveTree:
                     self._content[path] = (file.tell(), len(content))
                     file.write(content)
                     found.append(trees.Entry(path, trees.blob_id(content), mode))
+        except FileNotFoundError as err:
+            raise OSError(f"{self._path.name} is not in storage") from err
         except (tarfile.TarError, zlib.error, EOFError) as err:
             raise OSError(f"{self._path.name} is damaged: {err}") from err
         self._file = file

@@ -54,18 +54,30 @@ class Repository:
 class Commit:
     """A commit that is here."""
 
-    revision: str
-    """``main@sha1:<hex>`` and the like."""
-    sha: str
-    subject: str
-    """The first line of its message."""
-    root: str
-    """The id of its tree."""
+    candidate: Candidate
+    """How it was named."""
+    info: gitstore.CommitInfo
     store: gitstore.Store = field(repr=False)
+    """Where its objects are."""
+
+    @property
+    def revision(self) -> str:
+        """``main@sha1:<hex>`` and the like."""
+        return self.candidate.revision
+
+    @property
+    def sha(self) -> str:
+        """Its id, 40 hex digits."""
+        return self.info.sha
+
+    @property
+    def subject(self) -> str:
+        """The first line of its message."""
+        return self.info.subject
 
     def tree(self, patterns: str | None) -> gittree.GitTree:
         """Return its content under the ignore rules of ``spec.ignore``."""
-        return gittree.GitTree(self.store, self.root, patterns)
+        return gittree.GitTree(self.store, self.info.tree, patterns)
 
 
 class GitFetcher:
@@ -133,6 +145,17 @@ class GitFetcher:
         except gitstore.DamagedError as err:
             raise giterrors.GitOperationError(str(err)) from err
 
+    async def recall(self, repository: Repository, candidate: Candidate) -> Commit | None:
+        """Return a commit if it is here already; the remote is not asked."""
+        mirror = await self._mirror(repository)
+        if not mirror.store.holds(candidate.sha):
+            return None
+        try:
+            info = await self._threads.run(mirror.store.commit, candidate.sha)
+        except gitstore.DamagedError:
+            return None
+        return Commit(candidate, info, mirror.store)
+
     async def discard(self, repository: Repository) -> None:
         """Throw away what is stored of a repository, after a `gitstore.DamagedError`."""
         await (await self._mirror(repository)).reset()
@@ -183,7 +206,7 @@ class GitFetcher:
                 with _clear(repository):
                     tips = reference.tips(refs)
         info = await mirror.fetch(candidate.sha, label, repository.timeout_s, tips=tips)
-        return Commit(candidate.revision, info.sha, info.subject, info.tree, mirror.store)
+        return Commit(candidate, info, mirror.store)
 
     async def _mirror(self, repository: Repository) -> Mirror:
         async with self._opening:

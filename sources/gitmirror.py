@@ -213,7 +213,9 @@ class Mirror:
         except TimeoutError as err:
             limit = durations.format_go(timeout_s)
             raise self._failure(doing, f"timed out after {limit}") from err
-        except (process.ProcessError, OSError, gitstore.DamagedError) as err:
+        except gitstore.DamagedError:
+            raise
+        except (process.ProcessError, OSError) as err:
             raise self._failure(doing, str(err)) from err
         except Exception as err:
             doing = f"unable to {doing} '{self._remote.url}'"

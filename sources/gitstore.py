@@ -58,7 +58,7 @@ MAX_PATH = 4096
 """Characters in a path."""
 
 
-class DamagedError(Exception):
+class DamagedError(OSError):
     """The store lacks something it should have, or has it in pieces."""
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from api.artifact import Artifact
 from runtime import clock as clocks
 from sources import artifact as artifacts
+from sources import fallback
 from sources import tree as trees
 
 if TYPE_CHECKING:
@@ -151,6 +152,10 @@ class Storage:
             )
         self._verified[artifact.path] = seen
 
+    def is_attached(self, artifact: Artifact) -> bool:
+        """Say whether `open` has something better than the file."""
+        return artifact.path in self._trees
+
     def attach(self, artifact: Artifact, tree: Tree) -> None:
         """Let `open` answer with this tree, which must show what the artifact's file holds."""
         self._trees[artifact.path] = tree
@@ -161,10 +166,9 @@ class Storage:
         The file is not touched before the tree is asked for something, which then may raise
         `OSError`.
         """
+        archive = artifacts.ArchiveTree(self._locate(artifact), self.root)
         attached = self._trees.get(artifact.path)
-        if attached is not None:
-            return attached
-        return artifacts.ArchiveTree(self._locate(artifact), self.root)
+        return archive if attached is None else fallback.FallbackTree(attached, archive)
 
     def collect(self, owner: Owner, current: Artifact) -> int:
         """Remove an object's old files: beyond the newest two, or replaced for over a minute.

@@ -1,0 +1,179 @@
+"""One run over one GitRepository: what it found so far, and the conditions that follow from it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from api import meta
+from runtime import conditions
+from runtime.errors import GitOpsError, TerminalError
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from api.artifact import Artifact
+    from api.source import GitRepository, GitRepositoryStatus
+    from reconcilers.steps import Notice
+    from runtime.conditions import Conditions
+    from sources.git import Repository
+
+ORDER: Final = (
+    meta.STORAGE_OPERATION_FAILED,
+    meta.FETCH_FAILED,
+    meta.INCLUDE_UNAVAILABLE,
+    meta.ARTIFACT_OUTDATED,
+    meta.ARTIFACT_IN_STORAGE,
+    meta.SOURCE_VERIFIED,
+    meta.STALLED,
+    meta.RECONCILING,
+)
+"""The conditions that decide about Ready, most important first, as in Flux."""
+NEGATIVE: Final = frozenset(ORDER) - {meta.ARTIFACT_IN_STORAGE, meta.SOURCE_VERIFIED}
+FAILURES: Final = (
+    meta.FETCH_FAILED,
+    meta.INCLUDE_UNAVAILABLE,
+    meta.STORAGE_OPERATION_FAILED,
+)
+
+IN_PROGRESS: Final = "reconciliation in progress"
+
+
+class Attempt:
+    """The state of a run.
+
+    Args:
+        obj: the object as it was read.
+        now: when the run began, aware.
+    """
+
+    def __init__(self, obj: GitRepository, now: dt.datetime) -> None:
+        self.obj = obj
+        """The object as last read or written."""
+        self.conditions: Conditions = obj.status.conditions
+        self.artifact: Artifact | None = obj.status.artifact
+        self.observed_ignore = obj.status.observed_ignore
+        """The ignore rules that the artifact was built with."""
+        self.notices: list[Notice] = []
+        self.repository: Repository | None = None
+        """The remote that something was fetched from."""
+        self.condition = meta.FETCH_FAILED
+        """The condition that a failure now would set."""
+        self.progress = ""
+        """What to show if the run lasts; empty while there is nothing anybody waits for."""
+        self.is_rebuilding = False
+        """Whether the content changes, so that Ready is no longer known."""
+        self.worth_showing = asyncio.Event()
+        self.ended = asyncio.Event()
+        self._was = obj.status
+        self._now = now
+        if obj.metadata.generation != obj.status.observed_generation:
+            self.show(
+                "processing object: new generation "
+                f"{obj.status.observed_generation} -> {obj.metadata.generation}"
+            )
+        elif self.is_requested:
+            self.show(IN_PROGRESS)
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether somebody asks for this run by the annotation."""
+        requested = self.obj.metadata.annotations.get(meta.REQUESTED_AT, "")
+        return requested not in {"", self._was.last_handled_reconcile_at}
+
+    @property
+    def has_new_content(self) -> bool:
+        """Whether the artifact has other bytes than before the run."""
+        old = self._was.artifact.digest if self._was.artifact else ""
+        return self.artifact is not None and self.artifact.digest != old
+
+    @property
+    def was_failing(self) -> bool:
+        """Whether the run before this one failed."""
+        return any(conditions.is_true(self._was.conditions, type_) for type_ in FAILURES)
+
+    def show(self, text: str) -> None:
+        """Set what users see if the run lasts."""
+        self.progress = text
+        self.worth_showing.set()
+
+    def end(self) -> None:
+        """Say that there is nothing to show any more."""
+        self.ended.set()
+        self.worth_showing.set()
+
+    def set(self, type_: str, status: conditions.Status, reason: str, message: str) -> None:
+        """Set one condition."""
+        self.conditions = conditions.set_(
+            self.conditions,
+            type_,
+            status,
+            reason,
+            message,
+            generation=self.obj.metadata.generation,
+            now=self._now,
+        )
+
+    def clear(self, *types: str) -> None:
+        """Remove conditions."""
+        self.conditions = conditions.remove(self.conditions, *types)
+
+    def under_way(self) -> GitRepositoryStatus:
+        """Return the status to show in the middle of the run."""
+        self.set(meta.RECONCILING, "True", meta.PROGRESSING, self.progress)
+        if self.is_rebuilding or conditions.is_unknown(self.conditions, meta.READY):
+            self.set(meta.READY, "Unknown", meta.PROGRESSING, self.progress)
+        return msgspec.structs.replace(self.obj.status, conditions=self.conditions)
+
+    def succeeded(self) -> GitRepositoryStatus:
+        """Return the status of a run that did everything."""
+        self.clear(*FAILURES, meta.ARTIFACT_OUTDATED, meta.RECONCILING, meta.STALLED)
+        return self._summary(self.obj.metadata.generation)
+
+    def suspended(self) -> GitRepositoryStatus:
+        """Return the status of an object that is not to be looked at."""
+        self.clear(meta.STALLED)
+        is_known = bool(self.conditions)
+        generation = self.obj.metadata.generation if is_known else self._was.observed_generation
+        return msgspec.structs.replace(
+            self.obj.status, conditions=self.conditions, observed_generation=generation
+        )
+
+    def failed(self, error: GitOpsError) -> GitRepositoryStatus:
+        """Return the status of a run that ended early."""
+        if isinstance(error, TerminalError):
+            if error.reason == meta.NOT_SERVED:
+                self.clear(*FAILURES)
+            else:
+                self.set(self.condition, "True", error.reason, error.message)
+            self.set(meta.STALLED, "True", error.reason, error.message)
+            return self._summary(self.obj.metadata.generation)
+        self.set(self.condition, "True", error.reason, error.message)
+        self.clear(meta.STALLED)
+        self.set(
+            meta.RECONCILING, "True", meta.PROGRESSING_WITH_RETRY, self.progress or IN_PROGRESS
+        )
+        return self._summary(self._was.observed_generation)
+
+    def is_news(self, error: GitOpsError) -> bool:
+        """Say whether a failure is another one than the last run's."""
+        ready = conditions.get(self._was.conditions, meta.READY)
+        return ready is None or (ready.reason, ready.message) != (error.reason, error.message)
+
+    def _summary(self, observed_generation: int) -> GitRepositoryStatus:
+        summarised = conditions.summarise(
+            self.conditions,
+            order=ORDER,
+            negative=NEGATIVE,
+            generation=self.obj.metadata.generation,
+            now=self._now,
+        )
+        return msgspec.structs.replace(
+            self.obj.status,
+            conditions=summarised,
+            artifact=self.artifact,
+            observed_generation=observed_generation,
+            observed_ignore=self.observed_ignore,
+        )
