@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from runtime import logs, workqueue
+from runtime import errors, logs, workqueue
 from runtime.errors import (
     GitOpsError,
     SupersededError,
@@ -320,11 +320,10 @@ class Controller:
         try:
             return await self._reconciler.reconcile(ref, run)
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            bug = errors.unasked_cancellation(error)
+            if bug is None:
                 raise
-            # Nobody cancelled this run: something inside awaited what had been cancelled.
-            return RuntimeError(f"cancelled from inside: {error!r}")
+            return bug
         except Exception as error:  # noqa: BLE001 - the one place that turns failures into outcomes
             return _leaf(error)
 

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 
 class GitOpsError(Exception):
     """A failure with a condition reason and a message fit for users.
@@ -64,3 +66,20 @@ class TerminalError(GitOpsError):
 
 class SupersededError(GitOpsError):
     """Newer input arrived; the run ends where it is and starts again at once."""
+
+
+def unasked_cancellation(error: asyncio.CancelledError) -> RuntimeError | None:
+    """Return the bug behind a cancellation that nobody asked for, None where somebody did.
+
+    Awaiting something that was cancelled raises the same exception as being cancelled. A guard that
+    lets the first pass ends silently what it was to keep alive.
+
+    Args:
+        error: what the current task has just caught.
+    """
+    task = asyncio.current_task()
+    if task is None or task.cancelling():
+        return None
+    bug = RuntimeError("something that this work awaited had been cancelled")
+    bug.__cause__ = error
+    return bug

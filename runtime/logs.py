@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import datetime as dt
+import json
 import logging
 import re
 import sys
@@ -30,7 +31,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _REPLACEMENT = "***"
 _SECRETS = (
     # user:password@ or token@ in a URL
-    (re.compile(r"(?<=://)[^/\s@'\"]+@"), f"{_REPLACEMENT}@"),
+    (re.compile(r"(?<=://)[^/\s'\"]+@"), f"{_REPLACEMENT}@"),
     # an Authorization header, or what looks like one
     (
         re.compile(r"\b(bearer|basic|token)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
@@ -39,10 +40,11 @@ _SECRETS = (
     # tokens that say what they are: GitHub's and GitLab's, and JSON web tokens
     (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-)[A-Za-z0-9_-]{16,}"), _REPLACEMENT),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), _REPLACEMENT),
-    # secrets in a query
+    # secrets in a query; a backslash ends one, since it may belong to JSON's own escapes
     (
         re.compile(
-            r"(?<=[?&])(access_token|token|password|sig|signature|secret)=[^&\s'\"]+", re.IGNORECASE
+            r"(?<=[?&])(access_token|token|password|sig|signature|secret)=[^&\s'\"\\]+",
+            re.IGNORECASE,
         ),
         rf"\1={_REPLACEMENT}",
     ),
@@ -161,7 +163,11 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return redact(orjson.dumps(entry, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
+        try:
+            line = orjson.dumps(entry, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        except TypeError:  # half a pair of surrogates, as in a file name that is no UTF-8
+            line = json.dumps(entry, default=str)
+        return redact(line)
 
 
 class ConsoleFormatter(logging.Formatter):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
-from runtime import logs
+from runtime import errors, logs
 
 if TYPE_CHECKING:
     import random
@@ -197,11 +197,10 @@ async def _failure(child: _Child) -> Exception | None:
     try:
         await child.run()
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        bug = errors.unasked_cancellation(error)
+        if bug is None:
             raise
-        # Nobody stopped this child: something inside awaited what had been cancelled.
-        return RuntimeError(f"cancelled from inside: {error!r}")
+        return bug
     except Exception as error:  # noqa: BLE001 - what a supervisor is for
         return error
     return None

@@ -9,6 +9,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runtime import logs
 from runtime.errors import TerminalError, TransientError
@@ -124,6 +126,7 @@ def test_standard_error_is_the_default(
     ("text", "clean"),
     [
         ("https://user:pass@git.example/x", "https://***@git.example/x"),
+        ("https://user:p@ss@git.example/x", "https://***@git.example/x"),
         ("ssh://git@git.example/x and http://tok@h", "ssh://***@git.example/x and http://***@h"),
         ("no credentials: https://git.example/a@b", "no credentials: https://git.example/a@b"),
         ("Authorization: Bearer abcdefgh.ijk", "Authorization: Bearer ***"),
@@ -139,6 +142,24 @@ def test_standard_error_is_the_default(
 )
 def test_secrets_are_taken_out(text: str, clean: str) -> None:
     assert logs.redact(text) == clean
+
+
+@given(
+    text=st.text(st.characters())
+    | st.lists(
+        st.sampled_from(
+            ["https://", "?token=", "&sig=", "Bearer ", "abcdefghij", '"', "\\", "@", " "]
+        )
+    ).map("".join)
+)
+def test_line_stays_json_whatever_is_taken_out(text: str) -> None:
+    record = logging.makeLogRecord({"msg": "failed", "levelname": "INFO", "error": text})
+    assert json.loads(logs.JsonFormatter().format(record))["msg"] == "failed"
+
+
+def test_name_that_is_no_text_is_still_told() -> None:
+    record = logging.makeLogRecord({"msg": "failed", "path": "a\udc80"})
+    assert json.loads(logs.JsonFormatter().format(record))["path"] == "a\udc80"
 
 
 def test_failure_that_repeats_is_told_once_until_it_changes_or_ends(
