@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
@@ -15,14 +16,21 @@ from kube.changes import Action
 from kube.objects import GVK, ObjectId, Resource
 from tests.support import engine
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from devcluster.access import Access
+    from kube.changes import ChangeSet
+    from kube.objects import JsonObject
+
 AT_INTERVAL = ApplyOptions(at_interval=True)
 
 
-def actions(changes):
+def actions(changes: ChangeSet) -> list[Action]:
     return [change.action for change in changes]
 
 
-def annotated(obj, **annotations):
+def annotated(obj: JsonObject, **annotations: str) -> JsonObject:
     keys = {
         "ssa": meta.SSA,
         "reconcile": meta.RECONCILE,
@@ -32,7 +40,7 @@ def annotated(obj, **annotations):
     return obj
 
 
-def definition(group, kind):
+def definition(group: str, kind: str) -> JsonObject:
     plural = f"{kind.lower()}s"
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -64,18 +72,23 @@ def definition(group, kind):
     }
 
 
-async def patch(plant, namespace, name, body, *, manager):
+async def patch(
+    plant: engine.Plant, namespace: str, name: str, body: object, *, manager: str
+) -> bytes:
     return await plant.client.patch(
         engine.CONFIG_MAPS, namespace, name, orjson.dumps(body), manager=manager
     )
 
 
-async def data(plant, namespace, name):
+async def data(plant: engine.Plant, namespace: str, name: str) -> dict[str, str]:
     live = await plant.client.get(engine.CONFIG_MAPS, namespace, name)
-    return live.get("data", {})
+    found: dict[str, str] = live.get("data", {})
+    return found
 
 
-async def test_first_apply_costs_a_dry_run_and_an_apply_for_each_object(cluster, namespace):
+async def test_first_apply_costs_a_dry_run_and_an_apply_for_each_object(
+    cluster: Access, namespace: str
+) -> None:
     objects = engine.config_maps(namespace, 60)
     async with engine.running(cluster) as plant:
         changes = await plant.apply(objects)
@@ -84,7 +97,7 @@ async def test_first_apply_costs_a_dry_run_and_an_apply_for_each_object(cluster,
     assert counts == {"dry-run": 60, "apply": 60}
 
 
-async def test_nothing_to_do_sends_nothing(cluster, namespace):
+async def test_nothing_to_do_sends_nothing(cluster: Access, namespace: str) -> None:
     objects = engine.config_maps(namespace, 60)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -94,7 +107,7 @@ async def test_nothing_to_do_sends_nothing(cluster, namespace):
     assert actions(changes) == [Action.UNCHANGED] * 60
 
 
-async def test_change_of_one_object_is_one_request(cluster, namespace):
+async def test_change_of_one_object_is_one_request(cluster: Access, namespace: str) -> None:
     objects = engine.config_maps(namespace, 20)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -106,7 +119,9 @@ async def test_change_of_one_object_is_one_request(cluster, namespace):
         assert await data(plant, namespace, "cm-0007") == {"key": "other"}
 
 
-async def test_change_of_many_objects_is_tried_before_any_is_written(cluster, namespace):
+async def test_change_of_many_objects_is_tried_before_any_is_written(
+    cluster: Access, namespace: str
+) -> None:
     objects = engine.config_maps(namespace, 20)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -116,14 +131,18 @@ async def test_change_of_many_objects_is_tried_before_any_is_written(cluster, na
     assert actions(changes) == [Action.CONFIGURED] * 20
 
 
-async def test_two_changes_in_the_same_second_are_both_applied(cluster, namespace):
+async def test_two_changes_in_the_same_second_are_both_applied(
+    cluster: Access, namespace: str
+) -> None:
     async with engine.running(cluster) as plant:
         for value in ("1", "2", "3"):
             await plant.apply(engine.config_maps(namespace, 3, value))
             assert await data(plant, namespace, "cm-0002") == {"key": value}
 
 
-async def test_object_applied_by_flux_is_adopted_without_a_write(cluster, namespace):
+async def test_object_applied_by_flux_is_adopted_without_a_write(
+    cluster: Access, namespace: str
+) -> None:
     objects = engine.config_maps(namespace, 2)
     for desired, body in zip(
         (plain := engine.Manifests()).add(objects), map(plain.read, plain.add(objects)), strict=True
@@ -137,7 +156,9 @@ async def test_object_applied_by_flux_is_adopted_without_a_write(cluster, namesp
     assert actions(changes) == [Action.UNCHANGED] * 2
 
 
-async def test_refusals_of_a_stage_are_told_together_and_nothing_is_written(cluster, namespace):
+async def test_refusals_of_a_stage_are_told_together_and_nothing_is_written(
+    cluster: Access, namespace: str
+) -> None:
     good = engine.config_map(namespace, "good", {"k": "v"})
     number = engine.config_map(namespace, "number", {"k": 1})
     nowhere = engine.config_map("no-such-namespace", "lost", {"k": "v"})
@@ -169,7 +190,9 @@ async def test_refusals_of_a_stage_are_told_together_and_nothing_is_written(clus
     assert caught.value.reason == meta.RECONCILIATION_FAILED
 
 
-async def test_single_change_that_is_refused_reads_like_a_dry_run(cluster, namespace):
+async def test_single_change_that_is_refused_reads_like_a_dry_run(
+    cluster: Access, namespace: str
+) -> None:
     async with engine.running(cluster) as plant:
         await plant.apply([engine.config_map(namespace, "a", {"k": "v"})])
         with pytest.raises(ApplyError, match=f"^ConfigMap/{namespace}/a dry-run failed"):
@@ -177,7 +200,9 @@ async def test_single_change_that_is_refused_reads_like_a_dry_run(cluster, names
         assert await data(plant, namespace, "a") == {"k": "v"}
 
 
-async def test_definition_and_its_resource_are_applied_in_one_go(cluster, namespace):
+async def test_definition_and_its_resource_are_applied_in_one_go(
+    cluster: Access, namespace: str
+) -> None:
     group = f"g{uuid.uuid4().hex[:8]}.example.com"
     crd = definition(group, "Widget")
     widget = {
@@ -198,7 +223,9 @@ async def test_definition_and_its_resource_are_applied_in_one_go(cluster, namesp
         await plant.prune([crd, widget])
 
 
-async def test_failed_stage_tells_what_the_stages_before_it_did(cluster, namespace):
+async def test_failed_stage_tells_what_the_stages_before_it_did(
+    cluster: Access, namespace: str
+) -> None:
     name = f"{namespace}-b"
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     bad = engine.config_map(name, "bad", {"k": 1})
@@ -210,7 +237,9 @@ async def test_failed_stage_tells_what_the_stages_before_it_did(cluster, namespa
     assert [str(change) for change in caught.value.changes] == [f"Namespace/{name} created"]
 
 
-async def test_namespace_on_a_cluster_scoped_object_is_the_servers_to_strip(cluster, namespace):
+async def test_namespace_on_a_cluster_scoped_object_is_the_servers_to_strip(
+    cluster: Access, namespace: str
+) -> None:
     role = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
@@ -223,7 +252,9 @@ async def test_namespace_on_a_cluster_scoped_object_is_the_servers_to_strip(clus
         await plant.prune([{**role, "metadata": {"name": f"role-{namespace}"}}])
 
 
-async def test_if_not_present_creates_once_and_then_leaves_alone(cluster, namespace):
+async def test_if_not_present_creates_once_and_then_leaves_alone(
+    cluster: Access, namespace: str
+) -> None:
     first = annotated(engine.config_map(namespace, "a", {"k": "1"}), ssa="IfNotPresent")
     second = annotated(engine.config_map(namespace, "a", {"k": "2"}), ssa="IfNotPresent")
     async with engine.running(cluster) as plant:
@@ -234,8 +265,8 @@ async def test_if_not_present_creates_once_and_then_leaves_alone(cluster, namesp
 
 
 async def test_if_not_present_leaves_somebody_elses_object_alone_and_costs_nothing_after(
-    cluster, namespace
-):
+    cluster: Access, namespace: str
+) -> None:
     cluster.kubectl("create", "configmap", "a", "-n", namespace, "--from-literal=k=theirs")
     wanted = annotated(engine.config_map(namespace, "a", {"k": "ours"}), ssa="IfNotPresent")
     async with engine.running(cluster) as plant:
@@ -247,7 +278,9 @@ async def test_if_not_present_leaves_somebody_elses_object_alone_and_costs_nothi
 
 
 @pytest.mark.parametrize("switch", [{"ssa": "Ignore"}, {"reconcile": "disabled"}])
-async def test_ignored_object_is_not_applied(cluster, namespace, switch):
+async def test_ignored_object_is_not_applied(
+    cluster: Access, namespace: str, switch: dict[str, str]
+) -> None:
     wanted = annotated(engine.config_map(namespace, "a", {"k": "v"}), **switch)
     async with engine.running(cluster) as plant:
         assert actions(await plant.apply([wanted])) == [Action.SKIPPED]
@@ -255,7 +288,7 @@ async def test_ignored_object_is_not_applied(cluster, namespace, switch):
             await plant.client.get(engine.CONFIG_MAPS, namespace, "a")
 
 
-async def test_switch_on_the_live_object_holds_the_apply(cluster, namespace):
+async def test_switch_on_the_live_object_holds_the_apply(cluster: Access, namespace: str) -> None:
     cluster.kubectl("create", "configmap", "a", "-n", namespace, "--from-literal=k=theirs")
     cluster.kubectl("annotate", "configmap", "a", "-n", namespace, f"{meta.RECONCILE}=disabled")
     async with engine.running(cluster) as plant:
@@ -267,7 +300,9 @@ async def test_switch_on_the_live_object_holds_the_apply(cluster, namespace):
         assert await data(plant, namespace, "a") == {"k": "theirs"}
 
 
-async def test_fields_of_kubectl_disappear_with_the_next_apply(cluster, namespace):
+async def test_fields_of_kubectl_disappear_with_the_next_apply(
+    cluster: Access, namespace: str
+) -> None:
     manifest = engine.config_map(namespace, "a", {"ours": "1", "extra": "x"})
     cluster.kubectl("apply", "-f", "-", input=orjson.dumps(manifest).decode())
     async with engine.running(cluster) as plant:
@@ -281,7 +316,7 @@ async def test_fields_of_kubectl_disappear_with_the_next_apply(cluster, namespac
     ]
 
 
-async def test_merge_leaves_fields_of_other_managers(cluster, namespace):
+async def test_merge_leaves_fields_of_other_managers(cluster: Access, namespace: str) -> None:
     cluster.kubectl("create", "configmap", "a", "-n", namespace, "--from-literal=theirs=1")
     async with engine.running(cluster) as plant:
         wanted = annotated(engine.config_map(namespace, "a", {"ours": "1"}), ssa="Merge")
@@ -292,7 +327,9 @@ async def test_merge_leaves_fields_of_other_managers(cluster, namespace):
         assert plant.requests() == {}
 
 
-async def test_what_kubectl_added_is_absorbed_at_the_interval_and_not_before(cluster, namespace):
+async def test_what_kubectl_added_is_absorbed_at_the_interval_and_not_before(
+    cluster: Access, namespace: str
+) -> None:
     wanted = [engine.config_map(namespace, "a", {"ours": "1"})]
     async with engine.running(cluster) as plant:
         await plant.apply(wanted)
@@ -308,7 +345,7 @@ async def test_what_kubectl_added_is_absorbed_at_the_interval_and_not_before(clu
         assert plant.requests() == {}
 
 
-async def test_field_that_another_controller_added_stays(cluster, namespace):
+async def test_field_that_another_controller_added_stays(cluster: Access, namespace: str) -> None:
     wanted = [engine.config_map(namespace, "a", {"ours": "1"})]
     async with engine.running(cluster) as plant:
         await plant.apply(wanted)
@@ -318,7 +355,7 @@ async def test_field_that_another_controller_added_stays(cluster, namespace):
         assert await data(plant, namespace, "a") == {"ours": "2", "theirs": "x"}
 
 
-async def test_removed_field_disappears(cluster, namespace):
+async def test_removed_field_disappears(cluster: Access, namespace: str) -> None:
     async with engine.running(cluster) as plant:
         await plant.apply([engine.config_map(namespace, "a", {"x": "1", "y": "1"})])
         await plant.apply([engine.config_map(namespace, "a", {"x": "1"})])
@@ -326,7 +363,9 @@ async def test_removed_field_disappears(cluster, namespace):
 
 
 @pytest.mark.parametrize("by", ["option", "annotation"])
-async def test_force_recreates_an_object_whose_immutable_field_changes(cluster, namespace, by):
+async def test_force_recreates_an_object_whose_immutable_field_changes(
+    cluster: Access, namespace: str, by: str
+) -> None:
     switch = {"force": "enabled"} if by == "annotation" else {}
     old = annotated(engine.config_map(namespace, "a", {"k": "1"}), **switch)
     new = annotated(engine.config_map(namespace, "a", {"k": "2"}), **switch)
@@ -345,7 +384,7 @@ async def test_force_recreates_an_object_whose_immutable_field_changes(cluster, 
         assert plant.drifts.empty()
 
 
-async def test_immutable_field_without_force_is_refused(cluster, namespace):
+async def test_immutable_field_without_force_is_refused(cluster: Access, namespace: str) -> None:
     old, new = (engine.config_map(namespace, "a", {"k": value}) for value in "12")
     old["immutable"] = new["immutable"] = True
     async with engine.running(cluster) as plant:
@@ -354,8 +393,10 @@ async def test_immutable_field_without_force_is_refused(cluster, namespace):
             await plant.apply([new])
 
 
-async def test_force_keeps_an_object_whose_manifest_is_merely_invalid(cluster, namespace):
-    service = {
+async def test_force_keeps_an_object_whose_manifest_is_merely_invalid(
+    cluster: Access, namespace: str
+) -> None:
+    service: JsonObject = {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "s", "namespace": namespace},
@@ -372,7 +413,9 @@ async def test_force_keeps_an_object_whose_manifest_is_merely_invalid(cluster, n
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
 
 
-async def test_force_keeps_the_old_object_when_the_new_one_would_be_refused(cluster, namespace):
+async def test_force_keeps_the_old_object_when_the_new_one_would_be_refused(
+    cluster: Access, namespace: str
+) -> None:
     old = engine.config_map(namespace, "a", {"k": "1"})
     old["immutable"] = True
     other = engine.config_map(namespace, "other", {"k": "1"})
@@ -387,7 +430,9 @@ async def test_force_keeps_the_old_object_when_the_new_one_would_be_refused(clus
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
 
 
-async def test_force_waits_for_finalizers_of_the_old_object(cluster, namespace):
+async def test_force_waits_for_finalizers_of_the_old_object(
+    cluster: Access, namespace: str
+) -> None:
     old, new = (engine.config_map(namespace, "a", {"k": value}) for value in "12")
     old["immutable"] = new["immutable"] = True
     async with engine.running(cluster) as plant:
@@ -406,10 +451,12 @@ async def test_force_waits_for_finalizers_of_the_old_object(cluster, namespace):
         assert await data(plant, namespace, "a") == {"k": "2"}
 
 
-async def test_before_write_runs_once_and_only_when_something_is_written(cluster, namespace):
-    calls = []
+async def test_before_write_runs_once_and_only_when_something_is_written(
+    cluster: Access, namespace: str
+) -> None:
+    calls: list[int] = []
 
-    async def note():
+    async def note() -> None:
         calls.append(len(calls))
 
     async with engine.running(cluster) as plant:
@@ -422,7 +469,9 @@ async def test_before_write_runs_once_and_only_when_something_is_written(cluster
         await plant.prune([space])
 
 
-async def test_cold_start_with_the_baseline_file_sends_nothing(cluster, namespace, tmp_path):
+async def test_cold_start_with_the_baseline_file_sends_nothing(
+    cluster: Access, namespace: str, tmp_path: Path
+) -> None:
     objects, file = engine.config_maps(namespace, 50), tmp_path / "state" / "baseline"
     async with engine.running(cluster, file=file) as plant:
         await plant.apply(objects)
@@ -435,7 +484,7 @@ async def test_cold_start_with_the_baseline_file_sends_nothing(cluster, namespac
     assert counts == {}
 
 
-async def test_cold_start_without_the_file_writes_nothing(cluster, namespace):
+async def test_cold_start_without_the_file_writes_nothing(cluster: Access, namespace: str) -> None:
     objects = engine.config_maps(namespace, 50)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -452,8 +501,8 @@ async def test_cold_start_without_the_file_writes_nothing(cluster, namespace):
 
 
 async def test_edit_made_while_nobody_watched_is_corrected_at_the_start(
-    cluster, namespace, tmp_path
-):
+    cluster: Access, namespace: str, tmp_path: Path
+) -> None:
     objects, file = engine.config_maps(namespace, 3), tmp_path / "baseline"
     async with engine.running(cluster, file=file) as plant:
         await plant.apply(objects)
@@ -465,7 +514,9 @@ async def test_edit_made_while_nobody_watched_is_corrected_at_the_start(
     assert changes.lines() == f"ConfigMap/{namespace}/cm-0001 configured"
 
 
-async def test_verify_asks_about_every_object_and_writes_none(cluster, namespace):
+async def test_verify_asks_about_every_object_and_writes_none(
+    cluster: Access, namespace: str
+) -> None:
     objects = engine.config_maps(namespace, 10)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
@@ -12,16 +13,20 @@ from api import meta
 from api.meta import ObjectRef
 from kube.apply import ApplyOptions
 from kube.changes import Action
-from kube.client import JSON_PATCH
+from kube.client import JSON_PATCH, MERGE
 from kube.fights import FREE_CORRECTIONS, Fights
 from kube.ledger import DriftKind
 from kube.objects import GVK, ObjectId, Resource
 from tests.support import engine
 
+if TYPE_CHECKING:
+    from devcluster.access import Access
+    from kube.objects import JsonObject
+
 DEPLOYMENTS = Resource(GVK("apps", "v1", "Deployment"), "deployments", is_namespaced=True)
 
 
-def deployment(namespace, name="app"):
+def deployment(namespace: str, name: str = "app") -> JsonObject:
     """A Deployment that leaves its replicas to somebody else."""
     labels = {"app": name}
     return {
@@ -38,41 +43,55 @@ def deployment(namespace, name="app"):
     }
 
 
-def cm(namespace, name):
+def cm(namespace: str, name: str) -> ObjectId:
     return ObjectId(namespace, name, "", "ConfigMap")
 
 
-async def patch(plant, namespace, name, body, *, manager="editor", content_type=None):
-    more = {"content_type": content_type} if content_type else {}
+async def patch(
+    plant: engine.Plant,
+    namespace: str,
+    name: str,
+    body: object,
+    *,
+    manager: str = "editor",
+    content_type: str = MERGE,
+) -> bytes:
     return await plant.client.patch(
-        engine.CONFIG_MAPS, namespace, name, orjson.dumps(body), manager=manager, **more
+        engine.CONFIG_MAPS,
+        namespace,
+        name,
+        orjson.dumps(body),
+        manager=manager,
+        content_type=content_type,
     )
 
 
-async def seen(plant, raw, obj):
+async def seen(plant: engine.Plant, raw: bytes, obj: ObjectId) -> None:
     await plant.until_seen(engine.version_of(raw), obj)
 
 
-async def test_apply_of_a_thousand_objects_causes_no_correction(cluster, namespace):
+async def test_apply_of_a_thousand_objects_causes_no_correction(
+    cluster: Access, namespace: str
+) -> None:
     objects = engine.config_maps(namespace, 1000)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
         await plant.tracker.synced(engine.OWNER)
-        last = max(
-            (plant.tracker.live(engine.id_of(each)) for each in objects),
-            key=lambda live: live.resource_version,
-        )
+        states = [plant.tracker.live(engine.id_of(each)) for each in objects]
+        last = max(live.resource_version for live in states if live)
         # An unowned write after everything else proves that all events before it were taken in.
         raw = await patch(plant, namespace, "cm-0000", {"data": {"other": "x"}})
         await seen(plant, raw, cm(namespace, "cm-0000"))
-        assert engine.version_of(raw) > last.resource_version
+        assert engine.version_of(raw) > last
         assert plant.drifts.empty()
         plant.requests()
         assert {change.action for change in await plant.apply(objects)} == {Action.UNCHANGED}
         assert plant.requests() == {}
 
 
-async def test_edit_is_seen_at_once_and_put_back_with_one_request(cluster, namespace):
+async def test_edit_is_seen_at_once_and_put_back_with_one_request(
+    cluster: Access, namespace: str
+) -> None:
     objects = engine.config_maps(namespace, 5)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -88,7 +107,7 @@ async def test_edit_is_seen_at_once_and_put_back_with_one_request(cluster, names
         assert plant.drifts.empty()
 
 
-async def test_removed_key_is_drift(cluster, namespace):
+async def test_removed_key_is_drift(cluster: Access, namespace: str) -> None:
     async with engine.running(cluster) as plant:
         await plant.apply([engine.config_map(namespace, "a", {"k": "1", "l": "1"})])
         await plant.tracker.synced(engine.OWNER)
@@ -96,7 +115,9 @@ async def test_removed_key_is_drift(cluster, namespace):
         assert (await plant.next_drift()).drift.kind is DriftKind.EDITED
 
 
-async def test_deletion_is_confirmed_by_one_read_and_put_back_with_one_request(cluster, namespace):
+async def test_deletion_is_confirmed_by_one_read_and_put_back_with_one_request(
+    cluster: Access, namespace: str
+) -> None:
     objects = engine.config_maps(namespace, 5)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -112,7 +133,9 @@ async def test_deletion_is_confirmed_by_one_read_and_put_back_with_one_request(c
         assert plant.requests() == {"apply": 1}
 
 
-async def test_lost_label_is_told_apart_from_a_deletion_and_put_back(cluster, namespace):
+async def test_lost_label_is_told_apart_from_a_deletion_and_put_back(
+    cluster: Access, namespace: str
+) -> None:
     objects = engine.config_maps(namespace, 2)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -129,7 +152,9 @@ async def test_lost_label_is_told_apart_from_a_deletion_and_put_back(cluster, na
         assert plant.requests() == {}
 
 
-async def test_object_that_moves_to_another_owner_is_told_and_not_edited_drift(cluster, namespace):
+async def test_object_that_moves_to_another_owner_is_told_and_not_edited_drift(
+    cluster: Access, namespace: str
+) -> None:
     async with engine.running(cluster) as plant:
         await plant.apply(engine.config_maps(namespace, 1))
         await plant.tracker.synced(engine.OWNER)
@@ -139,7 +164,9 @@ async def test_object_that_moves_to_another_owner_is_told_and_not_edited_drift(c
         assert (await plant.next_drift()).drift.kind is DriftKind.MOVED
 
 
-async def test_fifty_scales_of_a_field_we_do_not_own_cause_no_write(cluster, namespace):
+async def test_fifty_scales_of_a_field_we_do_not_own_cause_no_write(
+    cluster: Access, namespace: str
+) -> None:
     objects = [deployment(namespace)]
     obj = ObjectId(namespace, "app", "apps", "Deployment")
     async with engine.running(cluster) as plant:
@@ -160,7 +187,9 @@ async def test_fifty_scales_of_a_field_we_do_not_own_cause_no_write(cluster, nam
         assert plant.requests() == {}
 
 
-async def test_foreign_apply_under_our_own_name_is_corrected(cluster, namespace):
+async def test_foreign_apply_under_our_own_name_is_corrected(
+    cluster: Access, namespace: str
+) -> None:
     objects = [engine.config_map(namespace, "a", {"k": "1"})]
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -183,14 +212,16 @@ async def test_foreign_apply_under_our_own_name_is_corrected(cluster, namespace)
         assert live["data"] == {"k": "1"}
 
 
-async def _until_the_next_second(time):
+async def _until_the_next_second(time: str) -> None:
     """Managed fields carry whole seconds; an apply in the same one is invisible to everybody."""
     then = dt.datetime.fromisoformat(time) + dt.timedelta(seconds=1)
     left = (then - dt.datetime.now(dt.UTC)).total_seconds()
     await asyncio.sleep(max(left, 0) + 0.05)
 
 
-async def test_rollout_restart_is_not_undone_at_once_but_at_the_interval(cluster, namespace):
+async def test_rollout_restart_is_not_undone_at_once_but_at_the_interval(
+    cluster: Access, namespace: str
+) -> None:
     objects = [deployment(namespace)]
     obj = ObjectId(namespace, "app", "apps", "Deployment")
     async with engine.running(cluster) as plant:
@@ -211,7 +242,7 @@ async def test_rollout_restart_is_not_undone_at_once_but_at_the_interval(cluster
         assert "annotations" not in live["spec"]["template"]["metadata"]
 
 
-async def test_request_annotation_on_a_child_is_not_drift(cluster, namespace):
+async def test_request_annotation_on_a_child_is_not_drift(cluster: Access, namespace: str) -> None:
     async with engine.running(cluster) as plant:
         await plant.apply(engine.config_maps(namespace, 1))
         await plant.tracker.synced(engine.OWNER)
@@ -224,7 +255,7 @@ async def test_request_annotation_on_a_child_is_not_drift(cluster, namespace):
         assert plant.drifts.empty()
 
 
-async def test_write_of_the_same_value_is_not_drift(cluster, namespace):
+async def test_write_of_the_same_value_is_not_drift(cluster: Access, namespace: str) -> None:
     async with engine.running(cluster) as plant:
         await plant.apply(engine.config_maps(namespace, 1))
         await plant.tracker.synced(engine.OWNER)
@@ -233,7 +264,7 @@ async def test_write_of_the_same_value_is_not_drift(cluster, namespace):
         assert plant.drifts.empty()
 
 
-async def test_edit_during_an_apply_is_told_after_it(cluster, namespace):
+async def test_edit_during_an_apply_is_told_after_it(cluster: Access, namespace: str) -> None:
     objects = engine.config_maps(namespace, 2)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -245,7 +276,9 @@ async def test_edit_during_an_apply_is_told_after_it(cluster, namespace):
         assert (await plant.next_drift()).id == cm(namespace, "cm-0001")
 
 
-async def test_edit_that_an_apply_has_overwritten_is_never_told(cluster, namespace):
+async def test_edit_that_an_apply_has_overwritten_is_never_told(
+    cluster: Access, namespace: str
+) -> None:
     objects = engine.config_maps(namespace, 2)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -258,7 +291,7 @@ async def test_edit_that_an_apply_has_overwritten_is_never_told(cluster, namespa
         assert plant.drifts.empty()
 
 
-async def test_pruned_object_is_not_drift(cluster, namespace):
+async def test_pruned_object_is_not_drift(cluster: Access, namespace: str) -> None:
     objects = engine.config_maps(namespace, 3)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -271,7 +304,9 @@ async def test_pruned_object_is_not_drift(cluster, namespace):
         assert plant.requests() == {"get": 2, "delete": 2, "patch": 1}
 
 
-async def test_fight_over_a_field_backs_off_and_is_told_once(cluster, namespace):
+async def test_fight_over_a_field_backs_off_and_is_told_once(
+    cluster: Access, namespace: str
+) -> None:
     objects = [engine.config_map(namespace, "a", {"k": "ours"})]
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -286,7 +321,9 @@ async def test_fight_over_a_field_backs_off_and_is_told_once(cluster, namespace)
     assert [verdict.is_news for verdict in verdicts] == [False] * 3 + [True, False, False]
 
 
-async def test_two_owners_of_one_object_do_not_wake_each_other(cluster, namespace):
+async def test_two_owners_of_one_object_do_not_wake_each_other(
+    cluster: Access, namespace: str
+) -> None:
     other = ObjectRef("test", "Kustomization", "flux-system", "other")
     objects = engine.config_maps(namespace, 1)
     async with engine.running(cluster) as plant:
@@ -301,7 +338,9 @@ async def test_two_owners_of_one_object_do_not_wake_each_other(cluster, namespac
 
 
 @pytest.mark.parametrize("operation", ["Update", "Apply"])
-async def test_manager_that_takes_a_field_is_named(cluster, namespace, operation):
+async def test_manager_that_takes_a_field_is_named(
+    cluster: Access, namespace: str, operation: str
+) -> None:
     async with engine.running(cluster) as plant:
         await plant.apply(engine.config_maps(namespace, 1))
         await plant.tracker.synced(engine.OWNER)

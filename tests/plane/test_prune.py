@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import orjson
 import pytest
 
@@ -9,16 +11,20 @@ from api import meta
 from api.meta import ObjectRef
 from kube import errors
 from kube import prune as pruning
-from kube.changes import Action
+from kube.changes import Action, ChangeSet
 from kube.prune import PruneError
 from tests.support import engine
 
+if TYPE_CHECKING:
+    from devcluster.access import Access
+    from kube.objects import JsonObject
 
-def actions(changes):
+
+def actions(changes: ChangeSet) -> list[Action]:
     return [change.action for change in changes]
 
 
-async def exists(plant, namespace, name):
+async def exists(plant: engine.Plant, namespace: str, name: str) -> bool:
     try:
         await plant.client.metadata(engine.CONFIG_MAPS, namespace, name)
     except errors.NotFound:
@@ -26,12 +32,14 @@ async def exists(plant, namespace, name):
     return True
 
 
-async def relabel(plant, namespace, name, metadata):
+async def relabel(plant: engine.Plant, namespace: str, name: str, metadata: JsonObject) -> None:
     body = orjson.dumps({"metadata": metadata})
     await plant.client.patch(engine.CONFIG_MAPS, namespace, name, body, manager="editor")
 
 
-async def test_prune_deletes_in_reverse_order_and_costs_two_requests_an_object(cluster, namespace):
+async def test_prune_deletes_in_reverse_order_and_costs_two_requests_an_object(
+    cluster: Access, namespace: str
+) -> None:
     account = {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
@@ -51,13 +59,15 @@ async def test_prune_deletes_in_reverse_order_and_costs_two_requests_an_object(c
     ]
 
 
-async def test_prune_counts_what_is_gone_already_as_deleted(cluster, namespace):
+async def test_prune_counts_what_is_gone_already_as_deleted(
+    cluster: Access, namespace: str
+) -> None:
     objects = engine.config_maps(namespace, 1)
     async with engine.running(cluster) as plant:
         assert actions(await plant.prune(objects)) == [Action.DELETED]
 
 
-async def test_prune_counts_a_kind_that_is_gone_as_deleted(cluster, namespace):
+async def test_prune_counts_a_kind_that_is_gone_as_deleted(cluster: Access, namespace: str) -> None:
     lost = {
         "apiVersion": "gone.example.com/v1",
         "kind": "Lost",
@@ -67,7 +77,7 @@ async def test_prune_counts_a_kind_that_is_gone_as_deleted(cluster, namespace):
         assert actions(await plant.prune([lost])) == [Action.DELETED]
 
 
-async def test_prune_keeps_object_that_names_another_owner(cluster, namespace):
+async def test_prune_keeps_object_that_names_another_owner(cluster: Access, namespace: str) -> None:
     objects = engine.config_maps(namespace, 1)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -80,7 +90,9 @@ async def test_prune_keeps_object_that_names_another_owner(cluster, namespace):
     ("key", "value"),
     [(meta.PRUNE, "disabled"), (meta.RECONCILE, "disabled"), (meta.SSA, "Ignore")],
 )
-async def test_prune_keeps_object_that_forbids_it(cluster, namespace, key, value):
+async def test_prune_keeps_object_that_forbids_it(
+    cluster: Access, namespace: str, key: str, value: str
+) -> None:
     objects = engine.config_maps(namespace, 1)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -89,7 +101,9 @@ async def test_prune_keeps_object_that_forbids_it(cluster, namespace, key, value
         assert await exists(plant, namespace, "cm-0000")
 
 
-async def test_prune_hands_over_object_that_another_inventory_still_names(cluster, namespace):
+async def test_prune_hands_over_object_that_another_inventory_still_names(
+    cluster: Access, namespace: str
+) -> None:
     other = ObjectRef("test", "Kustomization", "flux-system", "other")
     objects = engine.config_maps(namespace, 1)
     async with engine.running(cluster) as plant:
@@ -105,7 +119,7 @@ async def test_prune_hands_over_object_that_another_inventory_still_names(cluste
         assert live["metadata"]["labels"][meta.OWNER_NAME] == "other"
 
 
-async def test_prune_does_not_wait_for_finalizers(cluster, namespace):
+async def test_prune_does_not_wait_for_finalizers(cluster: Access, namespace: str) -> None:
     objects = engine.config_maps(namespace, 1)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -115,7 +129,9 @@ async def test_prune_does_not_wait_for_finalizers(cluster, namespace):
         await relabel(plant, namespace, "cm-0000", {"finalizers": None})
 
 
-async def test_prune_tells_every_failure_and_deletes_the_rest(cluster, namespace):
+async def test_prune_tells_every_failure_and_deletes_the_rest(
+    cluster: Access, namespace: str
+) -> None:
     """A user who may delete in one namespace alone."""
     elsewhere = f"{namespace}-x"
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": elsewhere}}
@@ -144,7 +160,9 @@ async def test_prune_tells_every_failure_and_deletes_the_rest(cluster, namespace
     }
 
 
-async def test_prune_finds_an_object_in_a_version_that_is_still_served(cluster, namespace):
+async def test_prune_finds_an_object_in_a_version_that_is_still_served(
+    cluster: Access, namespace: str
+) -> None:
     async with engine.running(cluster) as plant:
         objects = engine.config_maps(namespace, 1)
         await plant.apply(objects)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 import uuid
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -13,20 +14,26 @@ from kube.apply import ApplyOptions
 from kube.changes import Action
 from kube.ledger import DriftKind
 from kube.objects import ObjectId
-from kube.tracker import Mode
+from kube.tracker import Mode, Scope
 from tests.support import engine
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def cm(namespace, name):
+    from devcluster.access import Access
+    from devcluster.cluster import Cluster
+
+
+def cm(namespace: str, name: str) -> ObjectId:
     return ObjectId(namespace, name, "", "ConfigMap")
 
 
-async def edit(plant, namespace, name, value="edited"):
+async def edit(plant: engine.Plant, namespace: str, name: str, value: str = "edited") -> bytes:
     body = orjson.dumps({"data": {"key": value}})
     return await plant.client.patch(engine.CONFIG_MAPS, namespace, name, body, manager="editor")
 
 
-def user(cluster, namespace, *, namespaced):
+def user(cluster: Cluster, namespace: str, *, namespaced: bool) -> Path:
     """A user who may watch one namespace, or nothing at all."""
     name = f"u-{uuid.uuid4().hex[:8]}"
     if namespaced:
@@ -38,7 +45,7 @@ def user(cluster, namespace, *, namespaced):
     return cluster.user(name)
 
 
-async def test_synced_returns_once_the_list_is_in(cluster, namespace):
+async def test_synced_returns_once_the_list_is_in(cluster: Access, namespace: str) -> None:
     objects = engine.config_maps(namespace, 3)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -49,7 +56,9 @@ async def test_synced_returns_once_the_list_is_in(cluster, namespace):
         assert plant.tracker.live(cm(namespace, "cm-0001")) is not None
 
 
-async def test_inventory_that_comes_after_the_list_finds_its_objects(cluster, namespace):
+async def test_inventory_that_comes_after_the_list_finds_its_objects(
+    cluster: Access, namespace: str
+) -> None:
     objects = engine.config_maps(namespace, 4)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
@@ -62,7 +71,9 @@ async def test_inventory_that_comes_after_the_list_finds_its_objects(cluster, na
         assert plant.tracker.live(cm(namespace, "cm-0003")) is not None
 
 
-async def test_kind_that_is_not_served_keeps_nobody_waiting(cluster, namespace):
+async def test_kind_that_is_not_served_keeps_nobody_waiting(
+    cluster: Access, namespace: str
+) -> None:
     async with engine.running(cluster) as plant:
         lost = ObjectId(namespace, "x", "gone.example.com", "Lost")
         plant.tracker.set_inventory(engine.OWNER, [(lost, "v1")])
@@ -70,7 +81,7 @@ async def test_kind_that_is_not_served_keeps_nobody_waiting(cluster, namespace):
             await plant.tracker.synced(engine.OWNER)
 
 
-async def test_watch_ends_when_nobody_needs_it(cluster, namespace):
+async def test_watch_ends_when_nobody_needs_it(cluster: Access, namespace: str) -> None:
     async with engine.running(cluster) as plant:
         objects = engine.config_maps(namespace, 1)
         await plant.apply(objects)
@@ -78,11 +89,13 @@ async def test_watch_ends_when_nobody_needs_it(cluster, namespace):
         assert len(plant.tracker.modes()) == 1
         plant.tracker.drop_owner(engine.OWNER)
         async with asyncio.timeout(engine.WAIT_S):
-            while plant.tracker.modes():
+            while plant.tracker.modes():  # noqa: ASYNC110 - the end of a watch tells nobody
                 await asyncio.sleep(0)
 
 
-async def test_user_without_the_right_to_watch_the_cluster_watches_namespaces(cluster, namespace):
+async def test_user_without_the_right_to_watch_the_cluster_watches_namespaces(
+    cluster: Cluster, namespace: str
+) -> None:
     kubeconfig = user(cluster, namespace, namespaced=True)
     objects = engine.config_maps(namespace, 2)
     async with engine.running(cluster, kubeconfig=kubeconfig) as plant:
@@ -93,7 +106,9 @@ async def test_user_without_the_right_to_watch_the_cluster_watches_namespaces(cl
         assert (await plant.next_drift()).drift.kind is DriftKind.EDITED
 
 
-async def test_objects_that_nobody_may_watch_are_asked_about_at_the_interval(cluster, namespace):
+async def test_objects_that_nobody_may_watch_are_asked_about_at_the_interval(
+    cluster: Cluster, namespace: str
+) -> None:
     kubeconfig = user(cluster, namespace, namespaced=False)
     objects = engine.config_maps(namespace, 2)
     async with engine.running(cluster, kubeconfig=kubeconfig) as plant:
@@ -107,8 +122,8 @@ async def test_objects_that_nobody_may_watch_are_asked_about_at_the_interval(clu
 
 
 async def test_deletion_of_everything_while_nobody_watched_is_found_by_the_list(
-    cluster, namespace, tmp_path
-):
+    cluster: Access, namespace: str, tmp_path: Path
+) -> None:
     objects, file = engine.config_maps(namespace, 3), tmp_path / "baseline"
     async with engine.running(cluster, file=file) as plant:
         await plant.apply(objects)
@@ -120,7 +135,9 @@ async def test_deletion_of_everything_while_nobody_watched_is_found_by_the_list(
     assert changes.lines() == f"ConfigMap/{namespace}/cm-0001 created"
 
 
-async def test_baseline_file_of_a_damaged_disk_is_the_same_as_none(cluster, namespace, tmp_path):
+async def test_baseline_file_of_a_damaged_disk_is_the_same_as_none(
+    cluster: Access, namespace: str, tmp_path: Path
+) -> None:
     objects, file = engine.config_maps(namespace, 3), tmp_path / "baseline"
     file.write_bytes(b"gitopsd-baseline\0\2" + b"x" * 100)
     async with engine.running(cluster, file=file) as plant:
@@ -130,7 +147,7 @@ async def test_baseline_file_of_a_damaged_disk_is_the_same_as_none(cluster, name
     assert len(file.read_bytes()) > 3 * 48
 
 
-async def test_health_wait_hears_of_a_status_change(cluster, namespace):
+async def test_health_wait_hears_of_a_status_change(cluster: Access, namespace: str) -> None:
     async with engine.running(cluster) as plant:
         objects = engine.config_maps(namespace, 2)
         await plant.apply(objects)
@@ -144,7 +161,7 @@ async def test_health_wait_hears_of_a_status_change(cluster, namespace):
         assert changed.result() == {waited}
 
 
-async def test_relist_finds_what_the_watch_missed(cluster, namespace):
+async def test_relist_finds_what_the_watch_missed(cluster: Access, namespace: str) -> None:
     """A watch that tells nothing, as behind a proxy that swallows events, is mended by the list."""
     async with engine.running(cluster) as plant:
         objects = engine.config_maps(namespace, 2)
@@ -156,12 +173,14 @@ async def test_relist_finds_what_the_watch_missed(cluster, namespace):
         assert (await plant.next_drift()).drift.kind is DriftKind.DELETED
 
 
-def _scope(plant):
+def _scope(plant: engine.Plant) -> tuple[Scope, str]:
     (scope,) = plant.tracker.modes()
     return scope, ""
 
 
-async def test_what_is_remembered_of_an_object_is_less_than_a_kilobyte(cluster, namespace):
+async def test_what_is_remembered_of_an_object_is_less_than_a_kilobyte(
+    cluster: Access, namespace: str
+) -> None:
     number = 1000
     objects = engine.config_maps(namespace, number)
     async with engine.running(cluster) as plant:

@@ -33,7 +33,7 @@ from runtime.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from devcluster.access import Access
@@ -191,7 +191,7 @@ async def running(
         raise error
 
 
-def config_map(namespace: str, name: str, data: dict[str, str]) -> JsonObject:
+def config_map(namespace: str, name: str, data: Mapping[str, object]) -> JsonObject:
     """Return a ConfigMap manifest."""
     return {
         "apiVersion": "v1",
