@@ -45,9 +45,10 @@ class Program:
             pid, started = self._record.read_text().split(" ", 1)
         except (FileNotFoundError, ValueError):
             return None
-        if self._child is not None:
+        is_running = bool(started) and _start_time(int(pid)) == started
+        if not is_running and self._child is not None:
             self._child.poll()
-        return int(pid) if started and _start_time(int(pid)) == started else None
+        return int(pid) if is_running else None
 
     def start(
         self, argv: Sequence[str | Path], environment: Mapping[str, str] | None = None
@@ -106,8 +107,6 @@ class Program:
         pause = threading.Event()
         while self.pid is not None and time.monotonic() < deadline:
             pause.wait(_POLL_S)
-        if self._child is not None and self.pid is None:
-            self._child.wait()
 
 
 def _start_time(pid: int) -> str:
