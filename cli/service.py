@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("action", choices=("install", "uninstall", "status"))
     settings.add_option(parser)
-    parser.add_argument("--user", default="", help="as root on Linux: the user it runs as")
+    parser.add_argument("--user", default="", help="root on Linux: the user it runs as")
     parser.add_argument("--dry-run", action="store_true", help="print what would be done")
 
 
@@ -37,9 +37,7 @@ def execute(args: argparse.Namespace) -> int:
         loaded.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         service.path.write_text(service.text)
         _run(service.install)
-        print(
-            f"installed {service.path}; `gitopsd status` shows what it does\n{service.hint}".rstrip()
-        )
+        print(f"installed {service.path}; see `gitopsd status`\n{service.hint}".rstrip())
         return 0
     _run(service.uninstall)
     service.path.unlink(missing_ok=True)

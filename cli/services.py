@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LABEL = "dev.gitopsd.gitopsd"
 UNIT = "gitopsd.service"
 _PATH = "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+"""Where programs are looked for besides the folders of the shell that installs the service."""
 _UNDOING = frozenset({"bootout", "disable", "stop"})
 
 
@@ -59,7 +60,7 @@ def choose(platform: str, *, config: Path, data_dir: Path, user: str = "") -> Se
         "GITOPSD": _program(),
         "CONFIG": str(config.absolute()),
         "DATA_DIR": str(data_dir.absolute()),
-        "PATH": _PATH,
+        "PATH": _search_path(),
     }
     if platform == "darwin":
         return _launchd(words)
@@ -144,3 +145,12 @@ def _program() -> str:
     """Return the absolute path of the ``gitopsd`` of this installation."""
     beside = Path(sys.executable).parent / "gitopsd"
     return str(beside) if beside.exists() else shutil.which("gitopsd") or str(beside)
+
+
+def _search_path() -> str:
+    """Return the installing shell's PATH and the usual folders, each once.
+
+    Credential plug-ins of kubeconfigs lie wherever the person who installed them put them.
+    """
+    folders = [*os.environ.get("PATH", "").split(":"), *_PATH.split(":")]
+    return ":".join(dict.fromkeys(folder for folder in folders if folder.startswith("/")))

@@ -7,7 +7,7 @@ daemon from its caches, for the CLI from the API server when no daemon runs. Bot
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,16 +16,18 @@ from api import meta
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from api.served import AnyKind
+
 _LONG_HEX = re.compile(r"[0-9a-f]{40,}")
 _SHORT = 8
 WAITING = "waiting to be reconciled"
 
 
-class Struct(msgspec.Struct, frozen=True, rename="camel"):
+class Struct(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The base of everything in a report."""
 
 
-class Row(Struct):
+class Row(Struct, frozen=True, kw_only=True):
     """One Flux object as a line of a table."""
 
     kind: str
@@ -44,7 +46,7 @@ class Row(Struct):
     """How many times drift was corrected since the daemon started."""
 
 
-class KindState(Struct):
+class KindState(Struct, frozen=True, kw_only=True):
     """What the daemon does with one kind of one cluster."""
 
     kind: str
@@ -58,7 +60,7 @@ class KindState(Struct):
     """Keys being reconciled, those that wait for health included."""
 
 
-class ClusterState(Struct):
+class ClusterState(Struct, frozen=True, kw_only=True):
     """One cluster."""
 
     name: str
@@ -75,7 +77,7 @@ class ClusterState(Struct):
     rows: tuple[Row, ...] = ()
 
 
-class Report(Struct):
+class Report(Struct, frozen=True, kw_only=True):
     """The whole answer."""
 
     version: str
@@ -90,26 +92,7 @@ class Report(Struct):
     clusters: tuple[ClusterState, ...] = ()
 
 
-class FluxObject(Protocol):
-    """The part of a Flux object that a row shows."""
-
-    @property
-    def metadata(self) -> meta.ObjectMeta:
-        """Its metadata."""
-        ...
-
-    @property
-    def spec(self) -> object:
-        """Its spec, of which ``suspend`` is looked at where the kind has it."""
-        ...
-
-    @property
-    def status(self) -> object:
-        """Its status: conditions, and whatever its kind calls its revision."""
-        ...
-
-
-def row(kind: str, obj: FluxObject, *, corrections: int = 0) -> Row:
+def row(kind: str, obj: AnyKind, *, corrections: int = 0) -> Row:
     """Return the line that shows an object."""
     ready = _ready(getattr(obj.status, "conditions", ()))
     base = Row(
@@ -117,7 +100,7 @@ def row(kind: str, obj: FluxObject, *, corrections: int = 0) -> Row:
         namespace=obj.metadata.namespace,
         name=obj.metadata.name,
         revision=_revision(obj.status),
-        is_suspended=_is_suspended(obj),
+        is_suspended=is_suspended(obj),
         corrections=corrections,
     )
     if ready is None:
@@ -148,7 +131,7 @@ def _revision(status: object) -> str:
     return str(getattr(status, "last_applied_revision", "") or "")
 
 
-def _is_suspended(obj: FluxObject) -> bool:
+def is_suspended(obj: AnyKind) -> bool:
     """Tell whether an object is suspended: by its spec, or a FluxInstance by its annotation."""
     switch = obj.metadata.annotations.get(meta.INSTANCE_RECONCILE, "")
     return bool(getattr(obj.spec, "suspend", False)) or switch.lower() == "disabled"

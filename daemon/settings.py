@@ -41,11 +41,11 @@ class SettingsError(Exception):
     """The settings cannot be used; the message names the file and the key, and what to do."""
 
 
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The base of every table of the file: immutable, unknown keys refused."""
 
 
-class Daemon(Section):
+class Daemon(Section, frozen=True, kw_only=True):
     """``[daemon]``: where the process keeps its things."""
 
     data_dir: Path | None = None
@@ -59,7 +59,7 @@ class Daemon(Section):
     something, so an idle daemon is silent."""
 
 
-class Listen(Section):
+class Listen(Section, frozen=True, kw_only=True):
     """``[listen]``: the three HTTP listeners; loopback until somebody decides otherwise."""
 
     webhooks: Address = "127.0.0.1:9292"
@@ -74,7 +74,7 @@ class Listen(Section):
     """``/metrics``, ``/healthz`` and ``/readyz``."""
 
 
-class GitHub(Section):
+class GitHub(Section, frozen=True, kw_only=True):
     """``[github]``: the repository host's side of the push webhook."""
 
     webhook_secret_file: Path | None = None
@@ -82,14 +82,14 @@ class GitHub(Section):
     ``/webhooks/github`` refuses every delivery."""
 
 
-class Tools(Section):
+class Tools(Section, frozen=True, kw_only=True):
     """``[tools]``: the official programs that run as child processes."""
 
     kustomize: Path | None = None
     """The kustomize binary. Default: looked for in ``<data_dir>/tools``, then on ``PATH``."""
 
 
-class Limits(Section):
+class Limits(Section, frozen=True, kw_only=True):
     """``[limits]``: how much is done at once, over all clusters together or for each."""
 
     sources: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
@@ -106,7 +106,7 @@ class Limits(Section):
     """Connections to one API server. 32 saturate one on two cores; more only queue there."""
 
 
-class Sync(Section, kw_only=True):
+class Sync(Section, frozen=True, kw_only=True):
     """``[clusters.sync]``: what ``spec.sync`` of a FluxInstance says."""
 
     kind: Literal["GitRepository", "OCIRepository", "Bucket"] = "GitRepository"
@@ -127,7 +127,7 @@ class Sync(Section, kw_only=True):
         durations.parse(self.interval)
 
 
-class Distribution(Section):
+class Distribution(Section, frozen=True, kw_only=True):
     """``[clusters.distribution]``: recorded in the FluxInstance, as other tools expect."""
 
     version: str = "2.x"
@@ -136,7 +136,7 @@ class Distribution(Section):
     """Recorded only: there are no images to pull."""
 
 
-class Cluster(Section):
+class Cluster(Section, frozen=True, kw_only=True):
     """One ``[[clusters]]``: how to reach a cluster and what to do there."""
 
     name: Name
@@ -166,7 +166,7 @@ class Cluster(Section):
             raise ValueError("in_cluster excludes kubeconfig and context")
 
 
-class Settings(Section):
+class Settings(Section, frozen=True, kw_only=True):
     """The whole file."""
 
     daemon: Daemon = Daemon()

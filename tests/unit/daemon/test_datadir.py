@@ -47,7 +47,7 @@ def test_file_in_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with (
-        pytest.raises(datadir.DataDirError, match="Not a directory|File exists"),
+        pytest.raises(datadir.DataDirError, match=r"Not a directory|File exists"),
         datadir.hold(tmp_path / "file" / "data"),
     ):
         pass

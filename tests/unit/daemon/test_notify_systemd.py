@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
-
-import pytest
+from typing import TYPE_CHECKING
 
 from daemon import notify_systemd
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 
 def test_state_reaches_the_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

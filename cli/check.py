@@ -1,0 +1,101 @@
+"""``gitopsd check``: everything that must be right for the daemon to run, line by line."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+from cli import access, check_cluster, daemon_client, failure, settings
+from daemon import datadir, tools
+from daemon import settings as daemon_settings
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from daemon.settings import Settings
+
+Finding = tuple[bool, str]
+"""Whether something is right, and a line about it."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    access.add_options(parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Print every finding; fails when one of them is wrong."""
+    try:
+        loaded = settings.load(args)
+    except failure.UsageError as err:
+        print(f"✗ {err}")
+        return 2
+    print(f"✔ settings: {settings.path(args)}")
+    is_right = True
+    for is_good, line in findings(args, loaded):
+        print(f"{'✔' if is_good else '✗'} {line}", flush=True)
+        is_right &= is_good
+    return 0 if is_right else 1
+
+
+def findings(args: argparse.Namespace, loaded: Settings) -> Iterator[Finding]:
+    """Yield what is found, in the order in which a first start would stumble over it."""
+    running = daemon_client.status(loaded.control_socket)
+    if running:
+        yield True, f"daemon: process {running.pid}, version {running.version}"
+    else:
+        yield from _data_dir(loaded)
+        yield from _listeners(loaded)
+    yield from _secret(loaded)
+    yield _kustomize(loaded)
+    if not loaded.clusters:
+        yield False, f"clusters: none; add [[clusters]] to {settings.path(args)}"
+        return
+    for cluster in access.chosen(args):
+        for is_good, line in access.run(check_cluster.findings(cluster)):
+            yield is_good, f"cluster {cluster.name}: {line}"
+
+
+def _data_dir(loaded: Settings) -> Iterator[Finding]:
+    try:
+        with datadir.hold(loaded.data_dir):
+            yield True, f"data directory: {loaded.data_dir}"
+    except datadir.DataDirError as err:
+        yield False, str(err)
+
+
+def _listeners(loaded: Settings) -> Iterator[Finding]:
+    """Bind each address for a moment."""
+    for key in ("webhooks", "artifacts", "metrics"):
+        address = getattr(loaded.listen, key)
+        if not address:
+            yield True, f"listener {key}: switched off"
+            continue
+        host, port = daemon_settings.split_address(address)
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            socket.create_server((host, port), family=family).close()
+        except OSError as err:
+            yield False, f"listener {key}: {address}: {err.strerror or err}"
+        else:
+            yield True, f"listener {key}: {address} is free"
+
+
+def _secret(loaded: Settings) -> Iterator[Finding]:
+    file = loaded.github.webhook_secret_file
+    if file is None:
+        yield True, "webhook of GitHub: no secret file, so deliveries are refused"
+        return
+    try:
+        daemon_settings.read_secret(file)
+    except daemon_settings.SettingsError as err:
+        yield False, str(err)
+    else:
+        yield True, f"webhook of GitHub: secret in {file}"
+
+
+def _kustomize(loaded: Settings) -> Finding:
+    found, complaint = asyncio.run(tools.look(loaded))
+    return not complaint, complaint or f"kustomize: {found.kustomize} {found.kustomize_version}"

@@ -1,0 +1,98 @@
+"""``gitopsd status``: what the daemon does; works without a daemon too, and says so."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from api import __version__
+from cli import access, daemon_client, failure, objects, settings, status_text
+from daemon import kinds, report
+from kube import errors
+from kube.connection import AuthError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from daemon.settings import Cluster, Settings
+
+_CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+_LOOK_S = 2.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    parser.add_argument("-w", "--watch", action="store_true", help="show it again and again")
+    parser.add_argument("--wide", action="store_true", help="whole messages; how drift is seen")
+    access.add_options(parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Print the state; fails when the daemon is down, a cluster is away or an object not ready."""
+    while True:
+        found, is_running = look(args, settings.load(args))
+        text = (
+            msgspec.json.encode(found).decode()
+            if args.output == "json"
+            else status_text.render(
+                found, dt.datetime.now(dt.UTC), is_running=is_running, is_wide=args.wide
+            )
+        )
+        print(f"{_CLEAR}{text}" if args.watch else text, flush=True)
+        if not args.watch:
+            return 0 if is_running and status_text.is_well(found) else 1
+        time.sleep(_LOOK_S)  # noqa: TID251 - a command-line program without a loop to block
+
+
+def look(args: argparse.Namespace, loaded: Settings) -> tuple[report.Report, bool]:
+    """Ask the daemon, or the clusters themselves where none runs.
+
+    Returns:
+        The report, and whether a daemon runs.
+
+    Raises:
+        failure.UsageError: no cluster has the name that was given.
+    """
+    found = daemon_client.status(loaded.control_socket)
+    is_running = found is not None
+    if found is None:
+        clusters = access.chosen(args) if loaded.clusters else ()
+        states = tuple(_ask(cluster) for cluster in clusters)
+        found = report.Report(
+            version=__version__,
+            pid=0,
+            started="",
+            memory_bytes=0,
+            config=str(settings.path(args)),
+            clusters=states,
+        )
+    if not args.cluster:
+        return found, is_running
+    chosen = tuple(each for each in found.clusters if each.name == args.cluster)
+    if not chosen:
+        raise failure.UsageError(f"no cluster is named {args.cluster!r}")
+    return msgspec.structs.replace(found, clusters=chosen), is_running
+
+
+def _ask(cluster: Cluster) -> report.ClusterState:
+    """Return what the API server tells of a cluster."""
+    try:
+        rows = access.run(_rows(cluster))
+    except (errors.ApiError, AuthError) as err:
+        return report.ClusterState(name=cluster.name, state="away", message=str(err))
+    return report.ClusterState(name=cluster.name, state="not served", rows=rows)
+
+
+async def _rows(cluster: Cluster) -> tuple[report.Row, ...]:
+    async with access.client(cluster) as client:
+        return tuple(
+            [
+                row
+                for kind in kinds.ALL
+                for row in await objects.rows(client, kind, cluster.namespace)
+            ]
+        )

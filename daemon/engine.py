@@ -1,0 +1,235 @@
+"""What runs for one connected cluster: caches, queues, controllers, and who wakes whom.
+
+The engine does not decide *whether* a kind is reconciled; `daemon.leadership` starts and stops
+kinds. A kind that is stopped keeps its cache, since the others and ``status`` read it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from daemon import instance_manifest, kinds, recon, report
+from kube import ledger
+from reconcilers import instance, triggers
+from runtime import controller, workqueue
+
+if TYPE_CHECKING:
+    from api.instance import FluxInstance
+    from api.meta import ObjectRef
+    from api.served import AnyKind
+    from daemon.kinds import Kind
+    from daemon.shared import Shared
+    from kube import errors
+    from kube.informer import Informer
+    from kube.objects import ObjectId
+    from reconcilers.context import ClusterContext
+    from runtime.controller import Controller
+    from runtime.supervisor import Supervisor
+    from runtime.workqueue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+
+class _Running:
+    """A kind that is being reconciled."""
+
+    __slots__ = ("controller", "on_drift", "queue")
+
+    def __init__(
+        self,
+        queue: WorkQueue[ObjectRef],
+        running: Controller,
+        on_drift: recon.DriftHandler | None,
+    ) -> None:
+        self.queue, self.controller, self.on_drift = queue, running, on_drift
+
+
+class Engine:
+    """The machinery of one connected cluster.
+
+    Args:
+        context: what the reconcilers use; its ``wake`` is replaced by this engine's.
+        shared: the process's services.
+        children: supervises the engine's parts; the cluster's own, so that it ends with it.
+    """
+
+    def __init__(self, context: ClusterContext, shared: Shared, children: Supervisor) -> None:
+        self.context = context
+        self.corrections: Counter[ObjectRef] = Counter()
+        """Drifts of their objects that woke each owner since the cluster was connected."""
+        self._shared, self._children = shared, children
+        self._running: dict[str, _Running] = {}
+        self._is_stopping = False
+        context.wake = self.wake
+        context.tracker.on_drift = self._drifted
+        self._informers: dict[str, Informer[Any]] = {
+            kinds.GIT_REPOSITORY.name: context.gitrepositories,
+            kinds.KUSTOMIZATION.name: context.kustomizations,
+            kinds.RECEIVER.name: context.receivers,
+            kinds.INSTANCE.name: context.instances,
+        }
+
+    # Life ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the caches, the drift tracker and the recorder of events."""
+        for kind in kinds.ALL:
+            informer = self._informers[kind.name]
+            informer.subscribe(partial(self._changed, kind))
+            self._children.start(self._child(f"informer of {kind.name}"), informer.run)
+        self._children.start(self._child("tracker"), self.context.tracker.run)
+
+    async def synced(self) -> None:
+        """Wait until every cache has listed once."""
+        for informer in self._informers.values():
+            await informer.synced.wait()
+
+    def is_synced(self) -> bool:
+        """Tell whether every cache has listed once."""
+        return all(informer.synced.is_set() for informer in self._informers.values())
+
+    def start_kind(self, kind: Kind) -> None:
+        """Begin to reconcile a kind: every object of it is looked at once."""
+        if kind.name in self._running or self._is_stopping:
+            return
+        shared, name = self._shared, self.context.name
+        queue: WorkQueue[ObjectRef] = workqueue.WorkQueue(
+            shared.metrics.queue(kind.name.lower(), name)
+        )
+        reconciler = recon.build(kind, self.context)
+        running = controller.Controller(
+            reconciler,
+            queue,
+            cluster=name,
+            concurrency=recon.concurrency(kind, self.instance(), shared.limits),
+            clock=shared.clock,
+            metrics=shared.metrics,
+            rng=shared.rng,
+        )
+        self._running[kind.name] = _Running(queue, running, recon.drift_handler(reconciler))
+        self._children.start(self._child(kind.name), running.run)
+        for obj in self._informers[kind.name].items():
+            running.wake(obj.ref(name), "start", low=True)
+        logger.info("reconciling", extra={"kind": kind.name})
+
+    async def stop_kind(self, kind: Kind) -> None:
+        """Reconcile a kind no longer; what is under way is cancelled."""
+        if self._running.pop(kind.name, None):
+            await self._children.stop(self._child(kind.name))
+            logger.info("reconciling no longer", extra={"kind": kind.name})
+
+    def stop_intake(self) -> None:
+        """Start no further run of any kind. Final."""
+        self._is_stopping = True
+        for each in self._running.values():
+            each.controller.stop_intake()
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait for what is under way, and cancel what is left after ``timeout_s`` seconds.
+
+        Returns:
+            Whether everything ended by itself.
+        """
+        is_clean = True
+        for each in tuple(self._running.values()):
+            is_clean &= await each.controller.drain(timeout_s)
+        return is_clean
+
+    # Who wakes whom -----------------------------------------------------------------------------
+
+    def wake(self, ref: ObjectRef, cause: str, *, low: bool = False) -> None:
+        """Queue an object; nothing happens where its kind is not reconciled here."""
+        found = self._running.get(ref.kind)
+        if found:
+            found.controller.wake(ref, cause, low=low)
+
+    def wake_all(self, cause: str) -> None:
+        """Look at every object of every kind that is reconciled here."""
+        for kind in self._running:
+            for obj in self._informers[kind].items():
+                self.wake(obj.ref(self.context.name), cause, low=True)
+
+    def _changed(self, kind: Kind, old: AnyKind | None, new: AnyKind | None) -> None:
+        """React to one event of a cache."""
+        is_first_list = not self._informers[kind.name].synced.is_set()
+        for ref, cause in self._wakes(kind, old, new):
+            self.wake(ref, cause, low=is_first_list)
+        gone = old if new is None else None
+        if gone is not None:
+            self._forget(gone.ref(self.context.name))
+        elif new is not None:
+            ref = new.ref(self.context.name)
+            self._shared.metrics.suspended(ref, is_suspended=report.is_suspended(new))
+
+    def _wakes(self, kind: Kind, old: Any, new: Any) -> triggers.Wakes:  # noqa: ANN401 - of whichever kind
+        """Return whom an event wakes."""
+        name, everything = self.context.name, self.context.kustomizations.items()
+        if kind is kinds.KUSTOMIZATION:
+            return [
+                *triggers.on_kustomization(name, old, new, everything),
+                *instance.on_sync(name, old, new),
+            ]
+        wakes: triggers.Wakes = []
+        if triggers.needs_reconcile(old, new):
+            wakes.append((new.ref(name), str(new.ref(name))))
+        if kind is kinds.GIT_REPOSITORY:
+            wakes += triggers.on_source(name, old, new, everything)
+            wakes += instance.on_sync(name, old, new)
+        return wakes
+
+    def _drifted(self, owner: ObjectRef, obj: ObjectId, drift: ledger.Drift) -> None:
+        """Tell the reconciler of the owner of an object that somebody changed."""
+        found = self._running.get(owner.kind)
+        if found is None or found.on_drift is None:
+            return
+        if drift.kind is not ledger.DriftKind.MOVED:
+            self.corrections[owner] += 1
+        logger.info(
+            "drift",
+            extra={"owner": str(owner), "object": str(obj), "drift": drift.kind, "who": drift.who},
+        )
+        found.on_drift(owner, obj, drift)
+
+    def _forget(self, ref: ObjectRef) -> None:
+        """Drop what is kept about an object that is gone."""
+        self._shared.metrics.forget_object(ref)
+        self.corrections.pop(ref, None)
+        if ref.kind == kinds.KUSTOMIZATION.name:
+            self.context.tracker.drop_owner(ref)
+
+    # What it tells ------------------------------------------------------------------------------
+
+    def instance(self) -> FluxInstance | None:
+        """Return the cluster's FluxInstance, if it has one."""
+        return self.context.instances.get(instance_manifest.NAMESPACE, instance_manifest.NAME)
+
+    def fault(self) -> errors.ApiError | None:
+        """Return why a cache is not current, None where all are."""
+        broken = (informer.error for informer in self._informers.values())
+        return next((error for error in broken if error), None)
+
+    def load(self, kind: Kind) -> tuple[int, int]:
+        """Return how many keys of a kind wait, and how many are being reconciled."""
+        found = self._running.get(kind.name)
+        if not found:
+            return 0, 0
+        return found.queue.depth(), found.controller.active() + found.controller.waiting()
+
+    def rows(self) -> tuple[report.Row, ...]:
+        """Return a line for each object, in a fixed order."""
+        found = [
+            report.row(kind.name, obj, corrections=self.corrections[obj.ref(self.context.name)])
+            for kind in kinds.ALL
+            for obj in self._informers[kind.name].items()
+        ]
+        return tuple(sorted(found, key=lambda row: (row.kind, row.namespace, row.name)))
+
+    def is_idle(self) -> bool:
+        """Tell whether nothing waits and nothing runs."""
+        return all(self.load(kind) == (0, 0) for kind in kinds.ALL)
+
+    def _child(self, part: str) -> str:
+        return f"{self.context.name}: {part}"

@@ -1,0 +1,62 @@
+"""Which reconciler serves which kind, and how many objects of it at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from daemon import kinds
+from reconcilers import gitrepository, instance, receiver
+from reconcilers.kustomization import reconciler as kustomization
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from api.instance import FluxInstance
+    from api.meta import ObjectRef
+    from daemon.kinds import Kind
+    from daemon.settings import Limits
+    from kube.ledger import Drift
+    from kube.objects import ObjectId
+    from reconcilers.context import ClusterContext
+    from runtime.controller import Reconciler
+
+    DriftHandler = Callable[[ObjectRef, ObjectId, Drift], None]
+
+_SIZES = {"small": 5, "medium": 10, "large": 20}
+"""Kustomizations at once by ``spec.cluster.size``, as the Flux Operator sets them."""
+
+
+def build(kind: Kind, context: ClusterContext) -> Reconciler:
+    """Return the reconciler of a kind for one cluster."""
+    match kind:
+        case kinds.GIT_REPOSITORY:
+            return gitrepository.GitRepositoryReconciler(context)
+        case kinds.KUSTOMIZATION:
+            return kustomization.KustomizationReconciler(context)
+        case kinds.RECEIVER:
+            return receiver.ReceiverReconciler(context)
+        case _:
+            return instance.InstanceReconciler(context)
+
+
+def drift_handler(reconciler: Reconciler) -> DriftHandler | None:
+    """Return where a reconciler wants to hear of drift; None where it does not."""
+    if isinstance(reconciler, kustomization.KustomizationReconciler):
+        return reconciler.on_drift
+    return None
+
+
+def concurrency(kind: Kind, flux: FluxInstance | None, limits: Limits) -> int:
+    """Return how many objects of a kind are reconciled at once.
+
+    Args:
+        kind: which kind.
+        flux: the cluster's FluxInstance, whose size counts for Kustomizations.
+        limits: what the settings say; the size may raise it, never lower it.
+    """
+    if kind is kinds.GIT_REPOSITORY:
+        return limits.sources
+    if kind is kinds.KUSTOMIZATION:
+        size = flux.spec.cluster.size if flux and flux.spec.cluster else ""
+        return max(limits.kustomizations, _SIZES.get(size, 0))
+    return 2

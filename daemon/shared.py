@@ -1,0 +1,45 @@
+"""What all clusters share: made once by the composition root, handed to each cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import random
+    from pathlib import Path
+
+    from daemon.settings import Limits
+    from reconcilers.context import Tools
+    from runtime.clock import Clock
+    from runtime.limits import Processes, Threads
+    from runtime.metrics import Metrics
+    from sources.git import GitFetcher
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The services of the process."""
+
+    clock: Clock
+    rng: random.Random
+    metrics: Metrics
+    threads: Threads
+    processes: Processes
+    git: GitFetcher
+    """One for all clusters, so that clusters that follow one repository fetch it once."""
+    tools: Tools
+    limits: Limits
+    data_dir: Path
+    artifacts_url: str
+    """Where the artifacts' listener is reached; the clusters' folders lie below."""
+    identity: str
+    """Who this daemon is in a Lease."""
+
+    def cluster_dir(self, cluster: str) -> Path:
+        """Return a cluster's folder for disposable files."""
+        return self.data_dir / "clusters" / cluster
+
+    def artifacts_dir(self, cluster: str) -> Path:
+        """Return the folder of a cluster's artifacts."""
+        return self.data_dir / "artifacts" / cluster

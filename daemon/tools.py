@@ -1,0 +1,72 @@
+"""Finds the programs that the reconcilers start, and says how to get one that is missing.
+
+Looked for in the settings, then in ``<data_dir>/tools``, then on ``PATH``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from typing import TYPE_CHECKING, Final
+
+from reconcilers.context import Tools
+from runtime import process
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from daemon.settings import Settings
+
+OLDEST_KUSTOMIZE: Final = (5, 0)
+"""The first kustomize whose output is that of the one inside Flux for what we generate."""
+PINNED_KUSTOMIZE: Final = "v5.8.2"
+"""The version that is tested, and that the advice for a missing one names."""
+_VERSION_S: Final = 10.0
+_NUMBER = re.compile(r"v?(\d+)\.(\d+)")
+
+
+def find_kustomize(settings: Settings) -> Path | str:
+    """Return the kustomize binary, or a line that says what is missing and how to get it."""
+    named = settings.tools.kustomize
+    if named:
+        is_usable = named.is_file() and os.access(named, os.X_OK)
+        return named if is_usable else f"[tools] kustomize = {str(named)!r}: is not a program"
+    beside = settings.data_dir / "tools" / "kustomize"
+    if beside.is_file() and os.access(beside, os.X_OK):
+        return beside
+    found = shutil.which("kustomize")
+    return type(beside)(found) if found else f"kustomize is not installed; {_advice()}"
+
+
+async def look(settings: Settings) -> tuple[Tools, str]:
+    """Find the programs and ask for their versions.
+
+    Returns:
+        What was found, and a line about what is missing or too old; empty where all is well. A
+        directory of plain manifests needs no kustomize, so its absence stops nothing here.
+    """
+    found = find_kustomize(settings)
+    if isinstance(found, str):
+        return Tools(), found
+    try:
+        answer = await process.run(
+            [str(found), "version"], cwd=found.parent, env={}, timeout_s=_VERSION_S
+        )
+    except process.ProcessError as err:
+        return Tools(), f"{found} does not run: {err}"
+    version = answer.stdout.decode(errors="replace").strip()
+    number = _NUMBER.search(version)
+    if answer.returncode or not number:
+        return Tools(), f"{found} does not tell its version; is it kustomize?"
+    if (int(number[1]), int(number[2])) < OLDEST_KUSTOMIZE:
+        return Tools(found, version), f"{found} is {version}, which is too old; {_advice()}"
+    return Tools(found, version), ""
+
+
+def _advice() -> str:
+    """Say how to install kustomize here."""
+    package = "brew install kustomize" if sys.platform == "darwin" else "make tools"
+    source = f"go install sigs.k8s.io/kustomize/kustomize/v5@{PINNED_KUSTOMIZE}"
+    return f"install it with `{package}` or `{source}`"

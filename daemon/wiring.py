@@ -1,0 +1,101 @@
+"""Builds what the reconcilers of one cluster use, out of its client and the process's services."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, TypeVar
+
+from api.instance import FluxInstance
+from api.kustomize import Kustomization
+from api.notification import Receiver
+from api.source import GitRepository
+from daemon import kinds
+from kube.apply import Applier
+from kube.discovery import Discovery
+from kube.informer import Informer
+from kube.recorder import Recorder
+from kube.tracker import Tracker
+from notify.dispatcher import Dispatcher
+from reconcilers.context import ClusterContext, ReconcileSettings
+from runtime.events import EventBus
+from sources.storage import Storage
+
+if TYPE_CHECKING:
+    from api.meta import ObjectRef
+    from daemon import settings
+    from daemon.kinds import Kind
+    from daemon.shared import Shared
+    from kube.client import Client
+
+T = TypeVar("T", GitRepository, Kustomization, Receiver, FluxInstance)
+
+
+def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterContext:
+    """Build a cluster's context; nothing runs yet.
+
+    Its ``wake`` does nothing until the engine puts its own in.
+    """
+    discovery = Discovery(client, shared.clock)
+    folder = shared.cluster_dir(cluster.name)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    tracker = Tracker(
+        client,
+        discovery,
+        clock=shared.clock,
+        metrics=shared.metrics,
+        threads=shared.threads,
+        file=folder / "baseline",
+        rng=shared.rng,
+    )
+
+    def informer(kind: Kind, type_: type[T]) -> Informer[T]:
+        return Informer(
+            client,
+            kind.resource,
+            type_,
+            namespace=cluster.namespace,
+            clock=shared.clock,
+            rng=shared.rng,
+        )
+
+    return ClusterContext(
+        name=cluster.name,
+        client=client,
+        discovery=discovery,
+        tracker=tracker,
+        applier=Applier(client, discovery, tracker, shared.clock),
+        events=EventBus(shared.metrics.events_dropped.inc),
+        clock=shared.clock,
+        metrics=shared.metrics,
+        storage=Storage(
+            shared.artifacts_dir(cluster.name),
+            f"{shared.artifacts_url.rstrip('/')}/{cluster.name}",
+            shared.clock,
+        ),
+        git=shared.git,
+        threads=shared.threads,
+        processes=shared.processes,
+        tools=shared.tools,
+        data_dir=folder,
+        gitrepositories=informer(kinds.GIT_REPOSITORY, GitRepository),
+        kustomizations=informer(kinds.KUSTOMIZATION, Kustomization),
+        receivers=informer(kinds.RECEIVER, Receiver),
+        instances=informer(kinds.INSTANCE, FluxInstance),
+        wake=_nobody,
+        settings=ReconcileSettings(concurrency=shared.limits.kustomizations),
+    )
+
+
+def _nobody(ref: ObjectRef, cause: str) -> None:
+    """Stand in for the queues until there are any."""
+    del ref, cause
+
+
+async def record(context: ClusterContext) -> None:
+    """Write the cluster's events into the cluster, until cancelled."""
+    carrier = Dispatcher(context.events, context.clock, on_drop=context.metrics.events_dropped.inc)
+    recorder = Recorder(context.client, instance=socket.gethostname())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(carrier.feed(recorder), name=f"{context.name}: recorder")
+        group.create_task(carrier.run(), name=f"{context.name}: dispatcher")

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from api import __version__
+from cli import main
+
+ROOT = Path(__file__).parents[3]
+ONE = '[[clusters]]\nname = "home"\nkubeconfig = "/nowhere/kubeconfig"\n'
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "config.toml"
+    file.write_text(f'{ONE}\n[daemon]\ndata_dir = "{tmp_path}/data"\n'.replace(ONE, "", 1) + ONE)
+    return file
+
+
+def stderr_of(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err
+
+
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["version"]) == 0
+    assert capsys.readouterr().out.startswith(f"gitopsd {__version__} ")
+
+
+def test_config_prints_the_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["config"]) == 0
+    assert capsys.readouterr().out == (ROOT / "config.toml").read_text()
+
+
+@pytest.mark.parametrize("argv", [[], ["frobnicate"], ["get"], ["reconcile", "--no-such-option"]])
+def test_wrong_command_line_ends_with_status_2(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main.main(argv)
+
+    assert caught.value.code == 2
+    assert stderr_of(capsys).startswith("usage: gitopsd ")
+
+
+def test_missing_settings_say_how_to_begin(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["status", "--config", str(tmp_path / "c.toml")]) == 2
+    assert "gitopsd config > " in stderr_of(capsys)
+
+
+def test_unknown_cluster_is_told_with_the_known_ones(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["get", "ks", "--config", str(config), "--cluster", "work"]) == 2
+    assert "no cluster is named 'work'; known: home" in stderr_of(capsys)
+
+
+def test_command_that_needs_one_cluster_asks_which(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(config.read_text() + ONE.replace("home", "work"))
+
+    assert main.main(["reconcile", "ks", "apps", "--config", str(config)]) == 2
+    assert "say which cluster with --cluster: home, work" in stderr_of(capsys)
+
+
+def test_missing_kubeconfig_is_one_line_without_a_traceback(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["get", "ks", "--config", str(config)]) == 1
+
+    (line,) = stderr_of(capsys).splitlines()
+    assert line.startswith("gitopsd: cluster home: ")
+    assert "/nowhere/kubeconfig" in line
+
+
+def test_status_works_without_a_daemon_and_says_so(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["status", "--config", str(config)]) == 1
+
+    out = capsys.readouterr().out
+    assert "NOT RUNNING" in out
+    assert "cluster home: away" in out
+
+
+def test_with_source_is_refused_for_anything_but_kustomizations(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["reconcile", "source", "git", "a", "--with-source", "--config", str(config)]
+
+    assert main.main(argv) == 2
+    assert "--with-source is for Kustomizations" in stderr_of(capsys)
+
+
+def test_help_imports_neither_aiohttp_nor_the_models() -> None:
+    script = (
+        "import sys, cli.main\n"
+        "try: cli.main.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit([name for name in ('aiohttp', 'dulwich', 'kube') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode in {0, 1}
+    assert done.stderr.strip() in {"", "[]"}
+    for command in main.COMMANDS:
+        assert f"  {command}" in done.stdout
+
+
+def test_every_subcommand_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in main.COMMANDS:
+        with pytest.raises(SystemExit) as caught:
+            main.main([command, "--help"])
+        assert caught.value.code == 0
+        assert main.COMMANDS[command] in capsys.readouterr().out
