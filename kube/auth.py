@@ -132,7 +132,7 @@ async def in_cluster(
     return await open_connection(source, clock)
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, repr=False)
 class _Entry:
     """One context of a kubeconfig, looked up."""
 
@@ -257,7 +257,7 @@ async def _ask_provider(entry: _Entry) -> str:
     config = {
         "current-context": "it",
         "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-        "clusters": [{"name": "it", "cluster": {}}],
+        "clusters": [{"name": "it", "cluster": {"server": "http://none"}}],
         "users": [{"name": "it", "user": entry.user}],
     }
     loader = _kube_config().KubeConfigLoader(config_dict=config, config_persister=entry.persist)
