@@ -1,6 +1,6 @@
 """The loop that turns keys into reconciles, and their outcomes into what happens next.
 
-One dispatcher per controller takes a slot, then the next key, and starts a task for it. A run that
+One dispatcher per controller waits for a ready key, then for a slot, and starts a task. A run that
 waits for the health of what it applied gives its slot back (`Run.released`), so waiting holds up
 nobody, while its key stays serialised. How a run ended is judged in one table, `_judge`:
 
@@ -277,14 +277,15 @@ class Controller:
         return True
 
     async def _dispatch(self, tasks: asyncio.TaskGroup) -> None:
-        """Take a slot first and a key second, so that what arrives meanwhile can still go first."""
+        """Start runs: no slot without a ready key, and the key chosen once there is a slot.
+
+        So a slot never lies idle while a run wants it back, and a push that arrives while all
+        slots are taken still goes ahead of what has waited at low priority.
+        """
         while True:
+            await self._queue.ready()
             await self._slots.acquire()
-            try:
-                work = await self._queue.get()
-            except asyncio.CancelledError:
-                self._slots.release()
-                raise
+            work = self._queue.take()
             run = self._runs[work.key] = Run(work, self._slots)
             self._idle.clear()
             run.task = tasks.create_task(self._process(run), name=str(work.key))

@@ -194,16 +194,35 @@ class WorkQueue(Generic[K]):
 
         Safe to cancel: a key is handed out or stays, nothing in between.
         """
+        await self.ready()
+        return self.take()
+
+    async def ready(self) -> None:
+        """Wait until a key is ready, and leave it; for a consumer that needs something else too."""
         while True:
             self._fire_due()
             if self._high or self._low:
-                return self._take()
+                return
             self._changed.clear()
             try:
                 async with asyncio.timeout_at(self._heap[0][0] if self._heap else None):
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    def take(self) -> Work[K]:
+        """Hand out a ready key; the caller must give it back with `done`.
+
+        Raises:
+            KeyError: none is ready.
+        """
+        self._fire_due()
+        lane = self._high or self._low
+        key, ready = lane.popitem(last=False)
+        loop = asyncio.get_running_loop()
+        work = self._processing[key] = Work(key, ready.cause, loop)
+        self._observer.started(work.started - ready.since)
+        return work
 
     def done(self, work: Work[K]) -> None:
         """Give ``work`` back; its key is handed out again if it was added meanwhile.
@@ -303,13 +322,3 @@ class WorkQueue(Generic[K]):
             heapq.heappop(self._heap)
             if entry is not None and is_current:
                 self._fire(key, entry[1])
-
-    def _take(self) -> Work[K]:
-        lane = self._high or self._low
-        key, ready = lane.popitem(last=False)
-        loop = asyncio.get_running_loop()
-        work = self._processing[key] = Work(key, ready.cause, loop)
-        self._observer.started(work.started - ready.since)
-        if self._high or self._low:
-            self._changed.set()
-        return work

@@ -34,6 +34,7 @@ pytestmark = pytest.mark.looptime
 A = ObjectRef("home", "Widget", "default", "a")
 B = ObjectRef("home", "Widget", "default", "b")
 C = ObjectRef("home", "Widget", "default", "c")
+D = ObjectRef("home", "Widget", "default", "d")
 
 
 class Widgets:
@@ -444,6 +445,42 @@ async def test_run_takes_a_slot_again_when_its_wait_is_over(
         await asyncio.sleep(30)
         assert controller.active() == 0
     assert ended == [("b", 10), ("c", 10), ("a", 10)]
+
+
+async def test_run_gets_its_slot_back_although_nothing_else_is_to_be_done(
+    widgets: Widgets, clock: Clock, metrics: Metrics, rng: random.Random
+) -> None:
+    async def act(ref: ObjectRef, run: Run) -> Result:
+        async with run.released():
+            await asyncio.sleep(10)
+        return Result(requeue_after_s=5, jitter=False)
+
+    widgets.act = act
+    queue: WorkQueue[ObjectRef] = WorkQueue()
+    controller = Controller(
+        widgets, queue, cluster="home", concurrency=1, clock=clock, metrics=metrics, rng=rng
+    )
+    async with running(controller):
+        controller.wake(A)
+        await asyncio.sleep(20)
+    assert widgets.times == [0, 15]
+
+
+async def test_urgent_key_goes_first_although_it_came_while_all_slots_were_taken(
+    controller: Controller, widgets: Widgets
+) -> None:
+    async def act(ref: ObjectRef, run: Run) -> Result:
+        await asyncio.sleep(10)
+        return Result()
+
+    widgets.act = act
+    async with running(controller):
+        for ref in (A, B, C):
+            controller.wake(ref, low=True)
+        await asyncio.sleep(5)
+        controller.wake(D)
+        await asyncio.sleep(30)
+    assert widgets.calls[2] == (10, "d")
 
 
 async def test_failure_inside_a_wait_takes_a_slot_for_what_follows(

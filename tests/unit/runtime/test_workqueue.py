@@ -124,6 +124,16 @@ async def test_cancelled_consumer_loses_no_key(queue: WorkQueue[str]) -> None:
     assert (await take(queue)).key == "a"
 
 
+async def test_key_that_is_only_waited_for_stays(queue: WorkQueue[str]) -> None:
+    queue.add_after("a", 5)
+    await queue.ready()
+    assert now() == 5
+    assert queue.depth() == 1
+    assert queue.take().key == "a"
+    with pytest.raises(KeyError):
+        queue.take()
+
+
 async def test_delayed_key_comes_when_it_is_due(queue: WorkQueue[str]) -> None:
     queue.add_after("a", 30, cause="interval")
     work = await get(queue, within_s=100)
