@@ -7,11 +7,13 @@ run that dies in between leaves it here, and a run of the whole Kustomization se
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from kube.ledger import DriftKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from api.meta import ObjectRef
     from kube.fights import Fights
     from kube.ledger import Drift
@@ -33,6 +35,9 @@ class Pending:
         """Say what happened to the object, and who did it where that is known."""
         who = f" by {self.drift.who}" if self.drift.who else ""
         return f"{obj} was {self.drift.kind}{who}"
+
+
+Report: TypeAlias = "Callable[[ObjectRef, ObjectId, Drift], None]"
 
 
 class Drifts:
@@ -77,3 +82,23 @@ class Drifts:
                 del found[obj]
         if not found:
             self._pending.pop(owner, None)
+
+
+class Listener:
+    """Notes what a tracker reports about Kustomizations before whoever listened so far hears it.
+
+    Args:
+        drifts: where to note it.
+        then: who listened so far, and wakes the owner; a listener of an earlier reconciler is
+            replaced.
+    """
+
+    def __init__(self, drifts: Drifts, then: Report) -> None:
+        self._drifts = drifts
+        self.then: Report = then.then if isinstance(then, Listener) else then
+
+    def __call__(self, owner: ObjectRef, obj: ObjectId, drift: Drift) -> None:
+        """Note a report and pass it on."""
+        if owner.kind == "Kustomization":
+            self._drifts.add(owner, obj, drift)
+        self.then(owner, obj, drift)

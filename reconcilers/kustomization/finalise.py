@@ -62,7 +62,7 @@ async def _delete(attempt: Attempt, entries: list[tuple[ObjectId, str]]) -> Chan
 
 
 async def _wait(attempt: Attempt, changes: ChangeSet) -> None:
-    """Wait until the deleted objects are gone; when the time is up, say so and go on as Flux does."""
+    """Wait until the deleted objects are gone; when the time is up, say so and go on."""
     gone = [change for change in changes if change.action is Action.DELETED]
     timeout_s = timing.timeout_s(attempt.item.spec)
     try:

@@ -27,7 +27,8 @@ _COLLECTION: Final = "collection"
 _ACTED_UPON: Final = re.compile(
     # Annotations and API groups that kustomize itself understands; a JSON escape that it refuses;
     # byte order marks; document ends and directives; separators with anything after them.
-    r"config\.k8s\.io|config\.kubernetes\.io|\\/|\ufeff|^\.\.\.|^%|^---[^\n]*\S[^\n]*$|^--- ",
+    # A lone exclamation mark is a tag that the composer does not tell from quotes.
+    r"config\.k8s\.io|config\.kubernetes\.io|\\/|\ufeff|^\.\.\.|^%|^---[^\n]*\S|(?<!\S)!(?!\S)",
     re.MULTILINE,
 )
 _WORDS: Final = frozenset({"", "~", "null", "true", "false"})

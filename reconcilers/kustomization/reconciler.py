@@ -41,14 +41,12 @@ if TYPE_CHECKING:
     from api.kustomize import Kustomization
     from api.meta import ObjectRef
     from kube.changes import ChangeSet
-    from kube.ledger import Drift
-    from kube.objects import ObjectId
     from reconcilers.context import ClusterContext
     from reconcilers.kustomization.store import Build
     from runtime.controller import Run
 
-DRIFT: Final = "drift"
-"""Cause of a wake-up by a watch that saw one of our objects change."""
+_DRIFT: Final = "drift"
+"""How the cause of a wake-up begins that a watch of one of our objects gave."""
 _INTERVAL: Final = "interval"
 _EARLY: Final = 0.9
 """Share of the interval after which an interval's run counts as due, jitter included."""
@@ -97,13 +95,9 @@ class KustomizationReconciler:
             directory=directory,
         )
         self._drifts = drifts.Drifts(Fights(context.clock), context.clock)
+        context.tracker.on_drift = drifts.Listener(self._drifts, context.tracker.on_drift)
         self._known: dict[ObjectRef, _Known] = {}
         self._has_adopted = False
-
-    def on_drift(self, owner: ObjectRef, obj: ObjectId, drift: Drift) -> None:
-        """Take a report of the tracker's about an object of a Kustomization, and wake that."""
-        self._drifts.add(owner, obj, drift)
-        self._context.wake(owner, DRIFT)
 
     async def reconcile(self, ref: ObjectRef, run: Run) -> Result:
         """Make the cluster agree with one Kustomization; see the module's docstring.
@@ -130,7 +124,6 @@ class KustomizationReconciler:
             await self._forget(attempt.ref)
             return Result()
         attempt.item = await steps.add_finalizer(self._context, self._kind, item)
-        self._context.metrics.suspended(attempt.ref, is_suspended=item.spec.suspend)
         if item.spec.suspend:
             self._drifts.settle(attempt.ref)
             await attempt.finish()
@@ -159,7 +152,7 @@ class KustomizationReconciler:
         except store.StaleBuildError:
             del self._known[attempt.ref]
             return False
-        is_timer = attempt.run.work.cause in {DRIFT, _INTERVAL}
+        is_timer = attempt.run.work.cause.startswith((_DRIFT, _INTERVAL))
         return is_timer and self._context.clock.monotonic() < known.due_s
 
     async def _correct(self, attempt: Attempt, current: Build) -> None:
@@ -318,7 +311,6 @@ class KustomizationReconciler:
         self._known.pop(ref, None)
         self._drifts.settle(ref)
         self._context.tracker.drop_owner(ref)
-        self._context.metrics.forget_object(ref)
         await self._context.threads.run(self._store.drop, _file_name(ref))
 
 
