@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 import prometheus_client
 from prometheus_client import Counter, Gauge, Histogram
 
+import api
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -272,7 +274,8 @@ class Metrics:
         )
 
     def _define_process(self) -> None:
-        self.build_info = self._gauge("gitopsd_build_info", "Always 1.", ["version"])
+        build_info = self._gauge("gitopsd_build_info", "Always 1.", ["version"])
+        build_info.labels(api.__version__).set(1)
         self.child_restarts = self._counter(
             "gitopsd_supervised_restarts_total", "Restarts of a part of the daemon.", ["child"]
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import api
 from api.meta import ObjectRef
 from runtime import metrics as metrics_module
 from runtime.workqueue import WorkQueue
@@ -86,6 +87,7 @@ def test_our_metrics_tell_the_cluster(metrics: Metrics) -> None:
     metrics.drift_corrections.labels("edited", "home").inc()
     metrics.rest_client_requests.labels("200", "GET", "api:6443", "home").inc()
     text = metrics.render().decode()
+    assert f'gitopsd_build_info{{version="{api.__version__}"}} 1.0' in text
     assert 'gitopsd_drift_corrections_total{cluster="home",drift="edited"} 1.0' in text
     assert (
         'rest_client_requests_total{cluster="home",code="200",host="api:6443",method="GET"} 1.0'
