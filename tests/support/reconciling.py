@@ -1,0 +1,234 @@
+"""Reconcilers on a test's cluster, without the daemon around them: informers that run, and a desk.
+
+::
+
+    async with reconciling.running(cluster, tmp_path) as desk:
+        desk.create(manifest)
+        await desk.reconcile(ReceiverReconciler(desk.context), namespace, "hook")
+        obj = desk.live("receiver", namespace, "hook")
+
+A reconcile starts once the informers have caught up with the API server, so a test never races
+with a watch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from api import crds as definitions
+from api.instance import FluxInstance
+from api.kustomize import Kustomization
+from api.meta import ObjectRef
+from api.notification import Receiver
+from api.source import GitRepository
+from kube import crds, manifests
+from kube.apply import Applier
+from kube.discovery import Discovery
+from kube.informer import Informer
+from kube.objects import GVK, Resource
+from kube.tracker import Tracker
+from reconcilers.context import ClusterContext, ReconcileSettings, Tools
+from runtime.clock import SystemClock
+from runtime.controller import Run
+from runtime.events import EventBus
+from runtime.limits import Processes, Threads
+from runtime.metrics import Metrics
+from runtime.workqueue import Work
+from sources.git import GitFetcher
+from sources.storage import Storage
+from tests.support import engine
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from api.meta import CustomObject
+    from devcluster.access import Access
+    from kube.client import Client
+    from runtime.controller import Result
+    from runtime.events import Event
+
+CLUSTER = "test"
+
+
+class Reconciler(Protocol):
+    """What a desk can run."""
+
+    kind: str
+
+    async def reconcile(self, ref: ObjectRef, run: Run) -> Result: ...
+
+
+class SteppingClock(SystemClock):
+    """The machine's clock, which a test can put forward."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+    def now(self) -> dt.datetime:
+        return super().now()
+
+
+@dataclass
+class Desk:
+    """A cluster's context and what a test does with it."""
+
+    cluster: Access
+    context: ClusterContext
+    clock: SteppingClock
+    events: list[Event] = field(default_factory=list)
+    """What was published so far."""
+
+    def create(self, manifest: dict[str, Any]) -> None:
+        """Create or replace an object as a user would, with ``kubectl apply``."""
+        self.cluster.kubectl("apply", "-f", "-", input=json.dumps(manifest))
+
+    def live(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
+        """Read an object."""
+        return engine.get(self.cluster, kind, namespace, name)
+
+    def patch_status(self, kind: str, namespace: str, name: str, status: dict[str, Any]) -> None:
+        """Write the status of an object, as its own controller would."""
+        self.cluster.kubectl(
+            "patch", kind, name, "-n", namespace, "--subresource=status", "--type=merge",
+            "-p", json.dumps({"status": status}),
+        )  # fmt: skip
+
+    def conditions(self, kind: str, namespace: str, name: str) -> dict[str, tuple[str, str, str]]:
+        """Return (status, reason, message) of each condition of an object."""
+        found = self.live(kind, namespace, name).get("status", {}).get("conditions", [])
+        return {each["type"]: (each["status"], each["reason"], each["message"]) for each in found}
+
+    async def reconcile(self, reconciler: Reconciler, namespace: str, name: str) -> Result:
+        """Run one reconcile on an informer that knows all there is."""
+        await self.caught_up()
+        ref = ObjectRef(CLUSTER, reconciler.kind, namespace, name)
+        work = Work(key=ref, cause="test", loop=asyncio.get_running_loop())
+        return await reconciler.reconcile(ref, Run(work, asyncio.Semaphore(0)))
+
+    async def caught_up(self) -> None:
+        """Wait until every informer shows what the API server shows."""
+        informers: tuple[Informer[Any], ...] = (
+            self.context.gitrepositories,
+            self.context.kustomizations,
+            self.context.receivers,
+            self.context.instances,
+        )
+        for informer, kind in zip(informers, KINDS, strict=True):
+            text = self.cluster.kubectl("get", f"{kind.PLURAL}.{kind.GROUP}", "-A", "-o", "json")
+            wanted = {
+                (item["metadata"]["namespace"], item["metadata"]["name"]): item["metadata"][
+                    "resourceVersion"
+                ]
+                for item in json.loads(text)["items"]
+            }
+            await _until(informer, partial(_shows, informer, wanted))
+
+    @contextmanager
+    def counting(self) -> Iterator[dict[str, int]]:
+        """Count the requests inside the block, by verb; complete when the block has ended."""
+        before = self.context.client.requests.copy()
+        counts: dict[str, int] = {}
+        yield counts
+        for (verb, _), number in (self.context.client.requests - before).items():
+            if verb not in {"list", "watch"}:
+                counts[verb] = counts.get(verb, 0) + number
+
+
+KINDS: tuple[type[CustomObject], ...] = (GitRepository, Kustomization, Receiver, FluxInstance)
+
+
+async def install(client: Client) -> None:
+    """Install the CRDs."""
+    await crds.install(client, [manifests.load(text) for text in definitions.load()])
+
+
+@asynccontextmanager
+async def running(
+    cluster: Access, directory: Path, settings: ReconcileSettings | None = None
+) -> AsyncIterator[Desk]:
+    """Install the CRDs and run the informers of one cluster."""
+    clock, metrics, threads = SteppingClock(), Metrics(), Threads()
+    async with engine.connected(cluster) as client:
+        await install(client)
+        discovery, processes = Discovery(client, clock), Processes(metrics)
+        tracker = Tracker(client, discovery, clock=clock, metrics=metrics, threads=threads)
+        context = ClusterContext(
+            name=CLUSTER,
+            client=client,
+            discovery=discovery,
+            tracker=tracker,
+            applier=Applier(client, discovery, tracker, clock),
+            events=EventBus(),
+            clock=clock,
+            metrics=metrics,
+            storage=Storage(directory / "artifacts", "http://127.0.0.1:1", clock),
+            git=GitFetcher(directory / "git", threads, processes, clock),
+            threads=threads,
+            processes=processes,
+            tools=Tools(),
+            data_dir=directory,
+            gitrepositories=_informer(client, GitRepository),
+            kustomizations=_informer(client, Kustomization),
+            receivers=_informer(client, Receiver),
+            instances=_informer(client, FluxInstance),
+            wake=lambda _ref, _cause: None,
+            settings=settings or ReconcileSettings(),
+        )
+        desk = Desk(cluster, context, clock)
+        informers = (
+            context.gitrepositories,
+            context.kustomizations,
+            context.receivers,
+            context.instances,
+        )
+        tasks = [asyncio.create_task(each.run()) for each in informers]
+        tasks.append(asyncio.create_task(_listen(desk)))
+        try:
+            yield desk
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await threads.aclose()
+
+
+def _informer(client: Client, type_: Any) -> Informer[Any]:
+    gvk = GVK(type_.GROUP, type_.VERSION, type_.KIND)
+    return Informer(client, Resource(gvk, type_.PLURAL, is_namespaced=True), type_)
+
+
+async def _listen(desk: Desk) -> None:
+    with desk.context.events.subscribe() as events:
+        async for event in events:
+            desk.events.append(event)
+
+
+def _shows(informer: Informer[Any], wanted: dict[tuple[str, str], str]) -> bool:
+    shown = {
+        (obj.metadata.namespace, obj.metadata.name): obj.metadata.resource_version
+        for obj in informer.items()
+    }
+    return shown == wanted
+
+
+async def _until(informer: Informer[Any], is_so: Callable[[], bool]) -> None:
+    changed = asyncio.Event()
+    end = informer.subscribe(lambda _old, _new: changed.set())
+    try:
+        async with asyncio.timeout(engine.WAIT_S):
+            await informer.synced.wait()
+            while not is_so():
+                changed.clear()
+                await changed.wait()
+    finally:
+        end()
