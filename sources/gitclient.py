@@ -12,11 +12,13 @@ import socket
 import threading
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 import urllib3
 from dulwich.client import (
+    HTTPUnauthorized,
     Urllib3HttpGitClient,
     build_ls_refs_request_v2,
     extract_object_format_from_capabilities,
@@ -48,6 +50,14 @@ READ_S = 30.0
 """Seconds without a byte after which a connection counts as dead."""
 _REDIRECTS = 5
 _CONNECTIONS = 2
+
+
+class StatusError(GitProtocolError):
+    """The server answered with an HTTP status that has no meaning in Git's protocol."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP status {status}")
+        self.status = status
 
 
 class AbortedError(Exception):
@@ -179,12 +189,14 @@ class _Client(Urllib3HttpGitClient):
         data: bytes | Iterator[bytes] | None = None,
         raise_for_status: bool = True,
     ) -> tuple[HTTPResponse, Callable[[int], bytes]]:
-        response, read = super()._http_request(url, headers, data, raise_for_status)
-        content_type = response.headers.get("Content-Type", "")
-        if not content_type.startswith("application/x-git-"):
-            response.close()
-            raise GitProtocolError(f"not a Git repository: the server answered {content_type!r}")
-        return response, read
+        response, read = super()._http_request(url, headers, data, raise_for_status=False)
+        if raise_for_status:
+            try:
+                _check(response, url)
+            except Exception:
+                response.close()
+                raise
+        return response, _noticing_errors(read)
 
     def _discover_references(
         self,
@@ -220,6 +232,38 @@ class _Client(Urllib3HttpGitClient):
             return read_pkt_refs_v2(Protocol(read, lambda _: None).read_pkt_seq())
         finally:
             response.close()
+
+
+def _check(response: HTTPResponse, url: str) -> None:
+    """Raise what an answer other than Git's means, without reading it."""
+    if response.status == HTTPStatus.UNAUTHORIZED:
+        raise HTTPUnauthorized(response.headers.get("WWW-Authenticate"), url)
+    if response.status == HTTPStatus.NOT_FOUND:
+        raise NotGitRepository
+    if response.status != HTTPStatus.OK:
+        raise StatusError(response.status)
+    content_type = response.headers.get("Content-Type", "")
+    if not content_type.startswith("application/x-git-"):
+        raise GitProtocolError(f"not a Git repository: the server answered {content_type!r}")
+
+
+def _noticing_errors(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """Wrap the reading of packets, so that one with an error in the first place is raised.
+
+    Dulwich passes it over after a fetch request and then reports a connection that ended early,
+    which would hide that the commit asked for is gone.
+    """
+    reads = 0
+
+    def checked(size: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        data = read(size)
+        if reads == 2 and data.startswith(b"ERR "):
+            raise GitProtocolError(data[4:].decode("utf-8", "replace").strip())
+        return data
+
+    return checked
 
 
 class Remote:
@@ -262,7 +306,7 @@ class Remote:
         try:
             with abort.covering(), self._client() as client:
                 answer = client.get_refs(self._path, ref_prefix=wanted)
-        except (GitProtocolError, NotGitRepository):
+        except (GitProtocolError, NotGitRepository, HTTPUnauthorized):
             # The server may have become another one; what it says when asked properly counts.
             if not is_guess:
                 raise

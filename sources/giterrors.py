@@ -17,6 +17,7 @@ from dulwich.client import HTTPUnauthorized
 from dulwich.errors import HangupException, NotGitRepository
 
 from runtime import errors
+from sources import gitclient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ OPERATION_FAILED = "GitOperationFailed"
 EMPTY_REPOSITORY = "EmptyGitRepository"
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
-_STATUS = re.compile(r"unexpected http resp (\d+)")
+_STATUSES = {403: "authorization failed", 429: "the server asks to slow down"}
 _GONE = ("not our ref", "unadvertised object")
 
 
@@ -92,26 +93,20 @@ def _known(error: BaseException, *, authorized: bool) -> str:
             return f"TLS handshake failed: {_tls(error)}"
         case http.NameResolutionError():
             return f"cannot resolve the host name: {error.__cause__ or error}"
-        case http.ConnectTimeoutError():
-            return "the server did not accept a connection in time"
         case http.NewConnectionError():
             return f"cannot connect: {error.__cause__ or error}"
+        case http.ConnectTimeoutError():
+            return "the server did not accept a connection in time"
         case http.ReadTimeoutError():
             return "the server stopped answering"
         case HangupException() | http.ProtocolError():
             return "the server closed the connection before its answer was complete"
+        case gitclient.StatusError():
+            return f"{_STATUSES.get(error.status, 'unexpected answer')}: {error}"
         case _:
-            return _refusal(str(error))
+            return ""
 
 
 def _tls(error: BaseException) -> str:
     text = str(error.__cause__ or error)
     return re.sub(r"\s*\(_ssl\.c:\d+\)|^\[SSL: [A-Z_]+\] ", "", text)
-
-
-def _refusal(text: str) -> str:
-    status = _STATUS.search(text)
-    if status is None:
-        return ""
-    meaning = {"403": "authorization failed", "429": "the server asks to slow down"}
-    return f"{meaning.get(status[1], 'unexpected answer')}: HTTP status {status[1]}"

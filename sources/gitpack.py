@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 from collections import deque
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,10 +52,11 @@ def ingest(objects: DiskObjectStore, pack: Path) -> None:
     try:
         with pack.open("rb") as source:
             shutil.copyfileobj(source, file)
+        commit()
     except BaseException:
-        abort()
+        with suppress(FileNotFoundError):  # moved into place before it proved bad
+            abort()
         raise
-    commit()
 
 
 def compact(objects: DiskObjectStore, roots: Iterable[ObjectID], target: Path) -> None:
