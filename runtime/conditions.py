@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
 from api import meta
 from api.meta import Condition
 from runtime import clock
@@ -111,13 +109,6 @@ def cut(message: str) -> str:
     return encoded[: MAX_MESSAGE_BYTES - 3].decode(errors="ignore") + "..."
 
 
-def observe(conditions: Conditions, generation: int) -> Conditions:
-    """Return the conditions with nothing changed but every observedGeneration."""
-    return sort(
-        tuple(msgspec.structs.replace(c, observed_generation=generation) for c in conditions)
-    )
-
-
 def summarise(
     conditions: Conditions,
     *,
@@ -155,18 +146,6 @@ def summarise(
         generation=generation,
         now=now,
     )
-
-
-def merge(live: Conditions, ours: Conditions, *, owned: Collection[str]) -> Conditions:
-    """Return our conditions together with those of foreign types that the live object carries.
-
-    Args:
-        live: what the object has now.
-        ours: what we want it to have; an owned type that is absent here is removed.
-        owned: the types that are ours to set and to remove.
-    """
-    mine = {condition.type for condition in ours}
-    return sort((*(c for c in live if c.type not in owned and c.type not in mine), *ours))
 
 
 def _has_status(conditions: Conditions, type_: str, status: Status) -> bool:

@@ -135,14 +135,6 @@ class FailureLog:
                 message, extra={"failures": failing.failures, **details}, stacklevel=2
             )
 
-    def is_failing(self, key: Hashable) -> bool:
-        """Tell whether ``key`` has failed since it was last well."""
-        return key in self._failing
-
-    def forget(self, key: Hashable) -> None:
-        """Drop what is known about ``key``, without a word."""
-        self._failing.pop(key, None)
-
 
 class _Failing(NamedTuple):
     kind: tuple[type[Exception], str]

@@ -92,10 +92,6 @@ class RateLimiter(Generic[K]):
         """Start ``key`` afresh."""
         self._failures.pop(key, None)
 
-    def failures(self, key: K) -> int:
-        """Return how many times in a row ``key`` was delayed."""
-        return self._failures.get(key, 0)
-
 
 @dataclass(slots=True, eq=False)
 class Work(Generic[K]):
@@ -244,11 +240,6 @@ class WorkQueue(Generic[K]):
     def delayed(self) -> int:
         """Return how many keys have a due time."""
         return len(self._due)
-
-    def due_in_s(self, key: K) -> float | None:
-        """Return the seconds until ``key`` is due, or None when it has no due time."""
-        entry = self._due.get(key)
-        return None if entry is None else max(0.0, entry[0] - asyncio.get_running_loop().time())
 
     def processing(self) -> tuple[Work[K], ...]:
         """Return what is being processed, oldest first."""

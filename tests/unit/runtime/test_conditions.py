@@ -130,21 +130,6 @@ def test_remove_takes_several_away_and_ignores_what_is_not_there() -> None:
     assert types(conditions.remove(old, "Stalled", "Reconciling", "Healthy")) == ["Ready"]
 
 
-def test_observe_changes_the_generation_alone() -> None:
-    old = (condition("Ready", "False", "BuildFailed", "no", generation=1),)
-    assert conditions.observe(old, 7) == (
-        condition("Ready", "False", "BuildFailed", "no", generation=7),
-    )
-
-
-def test_merge_keeps_foreign_conditions_and_drops_owned_ones_we_no_longer_have() -> None:
-    live = (condition("Ready"), condition("Stalled"), condition("Theirs"))
-    ours = (condition("Ready", "False"), condition("Extra"))
-    merged = conditions.merge(live, ours, owned={"Ready", "Stalled"})
-    assert types(merged) == ["Ready", "Extra", "Theirs"]
-    assert conditions.is_false(merged, "Ready")
-
-
 ORDER = ("StorageOperationFailed", "FetchFailed", "ArtifactInStorage", "Stalled", "Reconciling")
 NEGATIVE = {"StorageOperationFailed", "FetchFailed", "Stalled", "Reconciling"}
 

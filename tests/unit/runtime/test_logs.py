@@ -177,10 +177,8 @@ def test_failure_that_repeats_is_told_once_until_it_changes_or_ends(
         RuntimeError(),
     ):
         failures.failed("key", error, "failed", attempt=1)
-    assert failures.is_failing("key")
     failures.recovered("key", "well again")
     failures.recovered("key", "well again")
-    assert not failures.is_failing("key")
     told = [(e["level"], e["msg"], e.get("error"), e["failures"]) for e in entries(stream)]
     assert told == [
         ("warning", "failed", "a", 1),
@@ -190,14 +188,3 @@ def test_failure_that_repeats_is_told_once_until_it_changes_or_ends(
         ("info", "well again", None, 6),
     ]
     assert [e.get("reason") for e in entries(stream)] == ["Unreachable", "Unreachable", *[None] * 3]
-
-
-def test_forgotten_failure_is_new_again(logger: logging.Logger) -> None:
-    stream = io.StringIO()
-    logs.configure(stream=stream)
-    failures = logs.FailureLog(logger)
-    failures.failed("key", TransientError("Unreachable", "a"), "failed")
-    failures.forget("key")
-    failures.forget("key")
-    failures.failed("key", TransientError("Unreachable", "a"), "failed")
-    assert [entry["failures"] for entry in entries(stream)] == [1, 1]

@@ -288,7 +288,6 @@ async def test_measures_what_it_holds(queue: WorkQueue[str]) -> None:
     assert [work.key for work in queue.processing()] == ["a", "b"]
     assert queue.is_processing("a")
     assert not queue.is_processing("c")
-    assert (queue.due_in_s("d"), queue.due_in_s("a")) == (45, None)
 
 
 async def test_can_be_measured_from_another_thread(queue: WorkQueue[str]) -> None:
@@ -331,9 +330,7 @@ def test_rate_limiter_doubles_to_its_cap_and_forgets() -> None:
     for index, delay in enumerate(delays):
         nominal = min(900.0, 0.75 * 2**index)
         assert 0.8 * nominal <= delay <= 1.2 * nominal
-    assert limiter.failures("a") == 60
     assert limiter.when("b") < 1
     limiter.forget("a")
     limiter.forget("a")
-    assert limiter.failures("a") == 0
     assert limiter.when("a") < 1
