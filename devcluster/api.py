@@ -7,7 +7,6 @@ what any user of the cluster sees.
 from __future__ import annotations
 
 import base64
-import contextlib
 import http.client
 import json
 import ssl
@@ -74,10 +73,15 @@ class Api:
     ) -> tuple[int, bytes]:
         """Send one request and return its status and body; a lost connection is made anew once."""
         headers = self._headers | ({"Content-Type": content_type} if content_type else {})
-        with contextlib.suppress(http.client.RemoteDisconnected, BrokenPipeError):
+        try:
             return self._send(method, path, body, headers)
-        self._connection.close()
-        return self._send(method, path, body, headers)
+        except (http.client.HTTPException, ConnectionError, ssl.SSLError):
+            self._connection.close()
+        try:
+            return self._send(method, path, body, headers)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def get(self, path: str) -> dict[str, Any] | None:
         """Return an object, or None when there is none.
@@ -165,14 +169,11 @@ def describe(obj: dict[str, Any] | None) -> str:
     """Say in a line or two what an object's conditions are."""
     if obj is None:
         return "there is no such object"
-    conditions = obj.get("status", {}).get("conditions", [])
-    return (
-        "; ".join(
-            f"{each['type']}={each['status']} {each['reason']}: {each['message'][:300]}"
-            for each in conditions
-        )
-        or str(obj)[:300]
-    )
+    lines = [
+        f"{each['type']}={each['status']} {each['reason']}: {each['message'][:300]}"
+        for each in obj.get("status", {}).get("conditions", [])
+    ]
+    return "; ".join(lines) or "it has no conditions"
 
 
 def _decoded(method: str, path: str, status: int, content: bytes) -> dict[str, Any]:

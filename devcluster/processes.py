@@ -47,7 +47,9 @@ class Program:
             return None
         is_running = bool(started) and _start_time(int(pid)) == started
         if not is_running and self._child is not None:
-            self._child.poll()
+            # The last of its threads may outlive what the system shows of it by a moment.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(1.0)
         return int(pid) if is_running else None
 
     def start(
