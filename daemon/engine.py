@@ -36,15 +36,10 @@ logger = logging.getLogger(__name__)
 class _Running:
     """A kind that is being reconciled."""
 
-    __slots__ = ("controller", "on_drift", "queue")
+    __slots__ = ("controller", "queue")
 
-    def __init__(
-        self,
-        queue: WorkQueue[ObjectRef],
-        running: Controller,
-        on_drift: recon.DriftHandler | None,
-    ) -> None:
-        self.queue, self.controller, self.on_drift = queue, running, on_drift
+    def __init__(self, queue: WorkQueue[ObjectRef], running: Controller) -> None:
+        self.queue, self.controller = queue, running
 
 
 class Engine:
@@ -99,9 +94,8 @@ class Engine:
         queue: WorkQueue[ObjectRef] = workqueue.WorkQueue(
             shared.metrics.queue(kind.name.lower(), name)
         )
-        reconciler = recon.build(kind, self.context)
         running = controller.Controller(
-            reconciler,
+            recon.build(kind, self.context),
             queue,
             cluster=name,
             concurrency=recon.concurrency(kind, self.instance(), shared.limits),
@@ -109,7 +103,7 @@ class Engine:
             metrics=shared.metrics,
             rng=shared.rng,
         )
-        self._running[kind.name] = _Running(queue, running, recon.drift_handler(reconciler))
+        self._running[kind.name] = _Running(queue, running)
         self._children.start(self._child(kind.name), running.run)
         for obj in self._informers[kind.name].items():
             running.wake(obj.ref(name), "start", low=True)
@@ -181,17 +175,14 @@ class Engine:
         return wakes
 
     def _drifted(self, owner: ObjectRef, obj: ObjectId, drift: ledger.Drift) -> None:
-        """Tell the reconciler of the owner of an object that somebody changed."""
-        found = self._running.get(owner.kind)
-        if found is None or found.on_drift is None:
-            return
+        """Wake the owner of an object that somebody changed; its reconciler has noted what."""
         if drift.kind is not ledger.DriftKind.MOVED:
             self.corrections[owner] += 1
         logger.info(
             "drift",
             extra={"owner": str(owner), "object": str(obj), "drift": drift.kind, "who": drift.who},
         )
-        found.on_drift(owner, obj, drift)
+        self.wake(owner, f"drift of {obj}")
 
     def _forget(self, ref: ObjectRef) -> None:
         """Drop what is kept about an object that is gone."""

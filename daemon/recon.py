@@ -9,18 +9,11 @@ from reconcilers import gitrepository, instance, receiver
 from reconcilers.kustomization import reconciler as kustomization
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from api.instance import FluxInstance
-    from api.meta import ObjectRef
     from daemon.kinds import Kind
     from daemon.settings import Limits
-    from kube.ledger import Drift
-    from kube.objects import ObjectId
     from reconcilers.context import ClusterContext
     from runtime.controller import Reconciler
-
-    DriftHandler = Callable[[ObjectRef, ObjectId, Drift], None]
 
 _SIZES = {"small": 5, "medium": 10, "large": 20}
 """Kustomizations at once by ``spec.cluster.size``, as the Flux Operator sets them."""
@@ -37,13 +30,6 @@ def build(kind: Kind, context: ClusterContext) -> Reconciler:
             return receiver.ReceiverReconciler(context)
         case _:
             return instance.InstanceReconciler(context)
-
-
-def drift_handler(reconciler: Reconciler) -> DriftHandler | None:
-    """Return where a reconciler wants to hear of drift; None where it does not."""
-    if isinstance(reconciler, kustomization.KustomizationReconciler):
-        return reconciler.on_drift
-    return None
 
 
 def concurrency(kind: Kind, flux: FluxInstance | None, limits: Limits) -> int:
