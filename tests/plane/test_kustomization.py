@@ -1,0 +1,296 @@
+"""The main job of a Kustomization on a real API server."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from api import meta
+from kube import errors
+from tests.support import kustomizer
+from tests.support.kustomizer import applied, config_map, failed, gone
+
+
+@pytest.fixture
+async def world(cluster, namespace, tmp_path):
+    async with kustomizer.running(cluster, tmp_path, namespace) as running:
+        yield running
+
+
+async def test_push_is_applied_and_a_deletion_in_git_prunes(world, namespace):
+    await world.push(
+        {"a.yaml": config_map("a", namespace, k="1"), "b.yaml": config_map("b", namespace)}
+    )
+    await world.kustomize("apps")
+    item = await world.until("apps", applied(world.revision))
+    live = await world.live("configmaps", "a")
+    assert live["data"] == {"k": "1"}
+    assert live["metadata"]["labels"] == {
+        meta.OWNER_NAME: "apps",
+        meta.OWNER_NAMESPACE: namespace,
+    }
+    assert kustomizer.ready(item).message == f"Applied revision: {world.revision}"
+    assert [entry.id for entry in item.status.inventory.entries] == [
+        f"{namespace}_a__ConfigMap",
+        f"{namespace}_b__ConfigMap",
+    ]
+    assert item.status.history[0].last_reconciled_status == "ReconciliationSucceeded"
+    assert meta.FINALIZER in item.metadata.finalizers
+
+    await world.push({"b.yaml": None})
+    item = await world.until("apps", applied(world.revision))
+    with pytest.raises(errors.NotFound):
+        await world.live("configmaps", "b")
+    assert [entry.id for entry in item.status.inventory.entries] == [f"{namespace}_a__ConfigMap"]
+    await world.until_event(f"ConfigMap/{namespace}/b deleted")
+
+
+async def test_nothing_to_do_sends_nothing(world, namespace):
+    await world.push({"a.yaml": config_map("a", namespace, k="1")})
+    await world.kustomize("apps")
+    await world.until("apps", applied(world.revision))
+    before, events = world.requests(), len(world.events)
+    world.controller.wake(world.ref("apps"), "interval")
+    await world.idle("apps")
+    assert world.requests() == before
+    assert len(world.events) == events
+
+
+async def test_request_is_answered_by_one_write(world, namespace):
+    await world.push({"a.yaml": config_map("a", namespace, k="1")})
+    await world.kustomize("apps")
+    await world.until("apps", applied(world.revision))
+    before = world.requests()[("patch", "kustomizations")]
+    await world.request("apps", "now")
+    item = await world.until("apps", lambda item: item.status.last_handled_reconcile_at == "now")
+    assert world.requests()[("patch", "kustomizations")] == before + 2  # the request and the answer
+    assert item.status.history[0].total_reconciliations == 2
+
+
+async def test_new_revision_without_a_change_is_recorded_by_one_write(world, namespace):
+    await world.push({"apps/a.yaml": config_map("a", namespace, k="1"), "other/x.yaml": ""})
+    await world.kustomize("apps", path="./apps")
+    first = await world.until("apps", applied(world.revision))
+    before = world.requests()
+    await world.push({"other/x.yaml": "# changed"})
+    item = await world.until("apps", applied(world.revision))
+    after = world.requests()
+    assert after[("patch", "kustomizations")] == before[("patch", "kustomizations")] + 1
+    assert {key: count for key, count in after.items() if key[1] == "configmaps"} == {
+        key: count for key, count in before.items() if key[1] == "configmaps"
+    }
+    assert item.status.inventory == first.status.inventory
+
+
+async def test_deleting_prunes_and_leaves_nothing(world, namespace):
+    await world.push({"a.yaml": config_map("a", namespace)})
+    await world.kustomize("apps")
+    await world.until("apps", applied(world.revision))
+    await world.delete("apps")
+    await world.until("apps", gone)
+    with pytest.raises(errors.NotFound):
+        await world.live("configmaps", "a")
+    assert not list((world.context.data_dir / "builds").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("policy", "prune", "is_deleted"),
+    [
+        ("MirrorPrune", True, True),
+        ("MirrorPrune", False, False),
+        ("Delete", False, True),
+        ("WaitForTermination", False, True),
+        ("Orphan", True, False),
+    ],
+)
+async def test_deletion_policy_says_what_becomes_of_the_objects(
+    world, namespace, policy, prune, is_deleted
+):
+    await world.push({"a.yaml": config_map("a", namespace)})
+    await world.kustomize("apps", deletionPolicy=policy, prune=prune)
+    await world.until("apps", applied(world.revision))
+    await world.delete("apps")
+    await world.until("apps", gone)
+    if is_deleted:
+        with pytest.raises(errors.NotFound):
+            await world.live("configmaps", "a")
+    else:
+        await world.live("configmaps", "a")
+
+
+async def test_suspended_kustomization_lets_go_of_its_objects_when_deleted(world, namespace):
+    await world.push({"a.yaml": config_map("a", namespace)})
+    await world.kustomize("apps")
+    await world.until("apps", applied(world.revision))
+    await world.patch("apps", {"spec": {"suspend": True}})
+    await world.request("apps", "while suspended")
+    await world.until(
+        "apps", lambda item: item.status.last_handled_reconcile_at == "while suspended"
+    )
+    await world.delete("apps")
+    await world.until("apps", gone)
+    await world.live("configmaps", "a")
+
+
+async def test_suspended_kustomization_does_not_follow_git(world, namespace):
+    await world.push({"a.yaml": config_map("a", namespace, k="1")})
+    await world.kustomize("apps")
+    first = await world.until("apps", applied(world.revision))
+    await world.patch("apps", {"spec": {"suspend": True}})
+    await world.push({"a.yaml": config_map("a", namespace, k="2")})
+    await world.request("apps", "t")
+    await world.until("apps", lambda item: item.status.last_handled_reconcile_at == "t")
+    assert (await world.live("configmaps", "a"))["data"] == {"k": "1"}
+    revision = world.revision
+    await world.patch("apps", {"spec": {"suspend": False}})
+    item = await world.until("apps", applied(revision))
+    assert item.status.last_applied_revision != first.status.last_applied_revision
+
+
+async def test_what_left_git_while_prune_was_off_is_pruned_when_it_comes_back(world, namespace):
+    await world.push({"a.yaml": config_map("a", namespace), "b.yaml": config_map("b", namespace)})
+    await world.kustomize("apps", prune=False)
+    await world.until("apps", applied(world.revision))
+    await world.push({"b.yaml": None})
+    item = await world.until("apps", applied(world.revision))
+    await world.live("configmaps", "b")
+    assert len(item.status.inventory.entries) == 2
+    await world.patch("apps", {"spec": {"prune": True}})
+    item = await world.until("apps", applied(world.revision))
+    with pytest.raises(errors.NotFound):
+        await world.live("configmaps", "b")
+    assert len(item.status.inventory.entries) == 1
+
+
+async def test_empty_source_prunes_everything_and_is_ready(world, namespace):
+    await world.push({"a.yaml": config_map("a", namespace)})
+    await world.kustomize("apps")
+    await world.until("apps", applied(world.revision))
+    await world.push({"README.md": "nothing left"}, replace=True)
+    item = await world.until("apps", applied(world.revision))
+    assert item.status.inventory is None or not item.status.inventory.entries
+    with pytest.raises(errors.NotFound):
+        await world.live("configmaps", "a")
+
+
+async def test_rename_of_everything_creates_the_new_and_prunes_the_old(world, namespace):
+    names = [f"cm{number}" for number in range(20)]
+    await world.push({f"{name}.yaml": config_map(name, namespace) for name in names})
+    await world.kustomize("apps")
+    await world.until("apps", applied(world.revision))
+    await world.push(
+        {f"{name}.yaml": config_map(f"new-{name}", namespace) for name in names}, replace=True
+    )
+    item = await world.until("apps", applied(world.revision))
+    assert {entry.id for entry in item.status.inventory.entries} == {
+        f"{namespace}_new-{name}__ConfigMap" for name in names
+    }
+    with pytest.raises(errors.NotFound):
+        await world.live("configmaps", "cm0")
+
+
+async def test_common_metadata_is_set_and_disappears_with_the_spec(world, namespace):
+    await world.push({"a.yaml": config_map("a", namespace)})
+    await world.kustomize(
+        "apps", commonMetadata={"labels": {"team": "x"}, "annotations": {"note": "y"}}
+    )
+    await world.until("apps", applied(world.revision))
+    live = await world.live("configmaps", "a")
+    assert live["metadata"]["labels"]["team"] == "x"
+    assert live["metadata"]["annotations"]["note"] == "y"
+    await world.patch("apps", {"spec": {"commonMetadata": None}})
+    await world.until("apps", applied(world.revision))
+    live = await world.live("configmaps", "a")
+    assert "team" not in live["metadata"]["labels"]
+    assert "annotations" not in live["metadata"]
+
+
+async def test_overlay_is_built_by_kustomize(world, namespace):
+    await world.push(
+        {
+            "base/kustomization.yaml": "resources: [cm.yaml]\n",
+            "base/cm.yaml": config_map("a", namespace, k="1"),
+            "overlay/kustomization.yaml": (
+                "resources: [../base]\n"
+                "configMapGenerator:\n- name: gen\n  literals: [x=1]\n"
+                f"  namespace: {namespace}\n"
+            ),
+        }
+    )
+    await world.kustomize("apps", path="overlay", nameSuffix="-s")
+    item = await world.until("apps", applied(world.revision))
+    names = sorted(entry.id for entry in item.status.inventory.entries)
+    assert names[0] == f"{namespace}_a-s__ConfigMap"
+    assert names[1].startswith(f"{namespace}_gen-s-")
+    await world.push({"base/cm.yaml": config_map("a", namespace, k="2")})
+    await world.until("apps", applied(world.revision))
+    assert (await world.live("configmaps", "a-s"))["data"] == {"k": "2"}
+
+
+async def test_inventory_is_written_before_the_first_object(world, namespace):
+    """A quota refuses the second object: what was created is in the inventory all the same."""
+    await world.push({"a.yaml": config_map("a", namespace)})
+    await world.kustomize("apps", retryInterval="1h")
+    await world.until("apps", applied(world.revision))
+    await world.push(
+        {
+            "crd.yaml": "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: early-" + namespace,
+            "b.yaml": config_map("b", namespace) + "unknown: 1\n",
+        }
+    )
+    item = await world.until("apps", failed("ReconciliationFailed"))
+    ids = {entry.id for entry in item.status.inventory.entries}
+    assert ids >= {f"{namespace}_a__ConfigMap", f"_early-{namespace}__Namespace"}
+    await world.push({"b.yaml": None, "crd.yaml": None})
+    await world.until("apps", applied(world.revision))
+    live = orjson.loads(
+        world.cluster.kubectl("get", "namespace", f"early-{namespace}", "-o", "json")
+    )
+    assert live["metadata"].get("deletionTimestamp") or live["status"]["phase"] == "Terminating"
+
+
+async def test_flux_controllers_in_git_are_kept_at_zero_replicas(world, namespace):
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": "kustomize-controller",
+            "namespace": namespace,
+            "labels": {meta.PART_OF: "flux"},
+        },
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": "k"}},
+            "template": {
+                "metadata": {"labels": {"app": "k"}},
+                "spec": {"containers": [{"name": "manager", "image": "example.com/kc"}]},
+            },
+        },
+    }
+    await world.push({"gotk-components.yaml": orjson.dumps(deployment)})
+    await world.kustomize("apps")
+    item = await world.until("apps", applied(world.revision))
+    found = orjson.loads(
+        world.cluster.kubectl(
+            "get", "deployment", "kustomize-controller", "-n", namespace, "-o", "json"
+        )
+    )
+    assert found["spec"]["replicas"] == 0
+    assert len(item.status.inventory.entries) == 1
+
+
+async def test_build_is_taken_up_again_after_a_restart(cluster, namespace, tmp_path):
+    async with kustomizer.running(cluster, tmp_path, namespace) as world:
+        await world.push({f"{n}.yaml": config_map(f"cm{n}", namespace) for n in range(20)})
+        await world.kustomize("apps")
+        await world.until("apps", applied(world.revision))
+        files = world.files
+    async with kustomizer.running(cluster, tmp_path, namespace) as world:
+        world.files.update(files)
+        await world.idle("apps")
+        await world.context.tracker.synced(world.ref("apps"))
+        sent = world.requests()
+        assert not [key for key in sent if key[1] == "configmaps"]
+        assert ("patch", "kustomizations") not in sent
+        ways = world.context.metrics.builds
+        assert ways.labels("reused", "test")._value.get() == 1
