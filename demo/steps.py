@@ -68,24 +68,25 @@ def push_deletion(stand: Stand) -> float:
 
 def edit_by_hand(stand: Stand) -> float:
     """Change a live ConfigMap."""
+    start = time.monotonic()
     stand.api.patch(_BANNER, {"data": {"text": "Out of order"}})
-    return stand.since(time.monotonic(), _BANNER, _data("text", "Welcome"))
+    return stand.since(start, _BANNER, _data("text", "Welcome"))
 
 
 def edit_custom_resource(stand: Stand) -> float:
     """Change a live custom resource."""
+    start = time.monotonic()
     stand.api.patch(_FEATURE, {"spec": {"enabled": True}})
-    return stand.since(
-        time.monotonic(), _FEATURE, lambda obj: obj is not None and not obj["spec"]["enabled"]
-    )
+    return stand.since(start, _FEATURE, lambda obj: obj is not None and not obj["spec"]["enabled"])
 
 
 def delete_by_hand(stand: Stand) -> float:
     """Delete a live Service."""
     uid = (stand.api.get(_SERVICE) or {})["metadata"]["uid"]
+    start = time.monotonic()
     stand.api.delete(_SERVICE)
     return stand.since(
-        time.monotonic(), _SERVICE, lambda obj: obj is not None and obj["metadata"]["uid"] != uid
+        start, _SERVICE, lambda obj: obj is not None and obj["metadata"]["uid"] != uid
     )
 
 
@@ -112,10 +113,10 @@ STEPS: tuple[tuple[str, Callable[[Stand], float]], ...] = (
     ("change pushed, signed webhook: ConfigMap updated", push_change),
     ("overlay pushed, signed webhook: Deployment rolled to new settings", push_overlay),
     ("deletion pushed, signed webhook: object pruned", push_deletion),
+    ("reconcile requested, nothing to do", ask_for_nothing),
     ("ConfigMap edited by hand: put back", edit_by_hand),
     ("custom resource edited by hand: put back", edit_custom_resource),
     ("Service deleted by hand: created again", delete_by_hand),
-    ("reconcile requested, nothing to do", ask_for_nothing),
     ("webhook with a forged signature: refused", refuse_forgery),
 )
 

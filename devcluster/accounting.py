@@ -23,7 +23,7 @@ _TOTAL = re.compile(rb"^apiserver_request_total\{([^}]*)\} (\S+)", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _OWN_BUSINESS = frozenset(
     {
-        "-",  # discovery and the like, which name no resource
+        "",  # discovery and the like, which name no resource
         "buckets",
         "events",
         "fluxinstances",
@@ -32,13 +32,13 @@ _OWN_BUSINESS = frozenset(
         "helmcharts",
         "helmrepositories",
         "kustomizations",
-        "leases",
         "ocirepositories",
         "receivers",
         "secrets",  # credentials; no fixture here manages one
     }
 )
 _LONG = {"watch", "WATCH", "CONNECT"}
+_BACKGROUND = {"leases"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class AuditLog:
         self._offset = 0
 
     def take(self) -> Counter[Kind]:
-        """Return what has been answered since the last call; watches do not count."""
+        """Return what has been answered since the last call, without watches and leases."""
         counts: Counter[Kind] = Counter()
         with self._path.open("rb") as file:
             file.seek(self._offset)
@@ -114,7 +114,7 @@ class AuditLog:
                 record = json.loads(line)
                 if record["user"].get("username") == self._user and record["verb"] not in _LONG:
                     counts[_kind(record)] += 1
-        return counts
+        return _without_background(counts)
 
 
 class Totals:
@@ -129,11 +129,11 @@ class Totals:
         self._last = self._read()
 
     def take(self) -> Counter[Kind]:
-        """Return what has been answered since the last call; watches do not count."""
+        """Return what has been answered since the last call, without watches and leases."""
         now = self._read()
         counts = now - self._last
         self._last = now
-        return counts
+        return _without_background(counts)
 
     def _read(self) -> Counter[Kind]:
         _, text = self._api.raw("GET", "/metrics")
@@ -146,9 +146,12 @@ class Totals:
         return counts
 
 
+def _without_background(counts: Counter[Kind]) -> Counter[Kind]:
+    """Leave out what goes on all the time, whatever happens."""
+    return Counter({kind: n for kind, n in counts.items() if kind.resource not in _BACKGROUND})
+
+
 def _kind(record: dict[str, dict[str, str]]) -> Kind:
     reference = record.get("objectRef", {})
-    resource = "/".join(
-        filter(None, (reference.get("resource", "-"), reference.get("subresource")))
-    )
+    resource = "/".join(filter(None, (reference.get("resource", ""), reference.get("subresource"))))
     return Kind(str(record["verb"]), resource)
