@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -149,7 +149,11 @@ KINDS: tuple[type[CustomObject], ...] = (GitRepository, Kustomization, Receiver,
 
 async def install(client: Client) -> None:
     """Install the CRDs."""
-    await crds.install(client, [manifests.load(text) for text in definitions.load()])
+    await crds.install(client, await asyncio.to_thread(_definitions))
+
+
+def _definitions() -> list[dict[str, Any]]:
+    return [manifests.load(text) for text in definitions.load()]
 
 
 @asynccontextmanager
@@ -157,6 +161,27 @@ async def running(
     cluster: Access, directory: Path, settings: ReconcileSettings | None = None
 ) -> AsyncIterator[Desk]:
     """Install the CRDs and run the informers of one cluster."""
+    async with _running(cluster, directory, settings or ReconcileSettings()) as desk:
+        yield desk
+    await _disconnected()
+
+
+async def _disconnected() -> None:
+    """Wait until the API server has answered the end of each TLS connection.
+
+    A cancelled watch leaves its connection to the loop to close, and nothing else tells when.
+    """
+    loop: Any = asyncio.get_running_loop()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(2):
+            while loop._transports:
+                await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def _running(
+    cluster: Access, directory: Path, settings: ReconcileSettings
+) -> AsyncIterator[Desk]:
     clock, metrics, threads = SteppingClock(), Metrics(), Threads()
     async with engine.connected(cluster) as client:
         await install(client)
@@ -182,7 +207,7 @@ async def running(
             receivers=_informer(client, Receiver),
             instances=_informer(client, FluxInstance),
             wake=lambda _ref, _cause: None,
-            settings=settings or ReconcileSettings(),
+            settings=settings,
         )
         desk = Desk(cluster, context, clock)
         informers = (
