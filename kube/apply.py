@@ -8,14 +8,12 @@ told at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
-from kube import cleanup, errors, examine, force, health, pool, stages, wording
+from kube import errors, examine, force, health, pool, readiness, stages, takeover, wording
 from kube.changes import Action, Change, ChangeSet
-from kube.client import JSON_PATCH
 from kube.ownership import IDENTITIES
 from kube.target import Session, Target, Verdict
 from kube.tracker import Mode
@@ -28,18 +26,15 @@ if TYPE_CHECKING:
     from kube.client import Applied, Client
     from kube.desired import Desired, ManifestReader
     from kube.discovery import Discovery
-    from kube.objects import JsonObject, ObjectId
+    from kube.objects import ObjectId
     from kube.stages import Stage
     from kube.tracker import Tracker
     from runtime.clock import Clock
 
 __all__ = ["Applier", "ApplyError", "ApplyOptions"]
 
-CLEANUP_TRIES: Final = 5
-"""Tries to take over managers of an object that others keep writing to."""
-_CLEANUP: Final = "metadata.managedFields cleanup failed"
-STAGE_POLL_S: Final = (0.05, 1.0)
-"""First and longest pause between looks at what a stage waits for."""
+YIELD_EVERY: Final = 50
+"""Objects looked at before other work of the loop has a turn."""
 
 _ACTIONS: Final = {
     Verdict.UNCHANGED: Action.UNCHANGED,
@@ -78,7 +73,7 @@ class _Stage:
     verdicts: dict[ObjectId, Verdict] = field(default_factory=dict)
     actions: dict[ObjectId, Action] = field(default_factory=dict)
     failures: dict[ObjectId, str] = field(default_factory=dict)
-    waiting: dict[ObjectId, Target] = field(default_factory=dict)
+    waiting: list[Target] = field(default_factory=list)
 
     def changes(self) -> list[Change]:
         return [
@@ -165,13 +160,12 @@ class Applier:
         if writes and options.before_write is not None:
             await options.before_write()
             options = replace(options, before_write=None)
-        await pool.each(writes, lambda target: self._write(session, stage, state, target))
-        if any(each.desired.id.kind == stages.CRD_KIND for each in writes):
-            self._discovery.invalidate()
+        await self._each(state, writes, lambda target: self._write(session, stage, state, target))
         changes.extend(state.changes())
         _give_up_if_failed(state, changes)
-        if state.waiting:
-            await self._wait(session, state, options.stage_timeout_s, changes)
+        late = await readiness.wait(session, state.waiting, options.stage_timeout_s)
+        if late:
+            raise ApplyError([health.describe_timeout(late)], changes)
         return options
 
     # Examination ----------------------------------------------------------------------------
@@ -179,7 +173,9 @@ class Applier:
     async def _examine(self, session: Session, state: _Stage, desired: list[Desired]) -> None:
         due = self._due(session, desired)
         unknown: list[Target] = []
-        for each in desired:
+        for number, each in enumerate(desired):
+            if number % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
             try:
                 target = await examine.locate(session, each)
             except ObjectError as error:
@@ -194,13 +190,29 @@ class Applier:
         if len(unknown) == 1 and not state.failures and examine.is_known(session, unknown[0]):
             self._decide(state, unknown[0], Verdict.CONFIGURE)
             return
-        await pool.each(unknown, lambda target: self._ask(session, state, target))
+        await self._each(state, unknown, lambda target: self._ask(session, state, target))
 
     async def _ask(self, session: Session, state: _Stage, target: Target) -> None:
-        try:
-            self._decide(state, target, await examine.ask(session, target))
-        except ObjectError as error:
-            state.failures[target.desired.id] = error.text
+        self._decide(state, target, await examine.ask(session, target))
+
+    async def _each(
+        self,
+        state: _Stage,
+        targets: Sequence[Target],
+        work: Callable[[Target], Awaitable[None]],
+    ) -> None:
+        """Work on targets side by side; a server that is away fails one and ends the others."""
+
+        async def guarded(target: Target) -> None:
+            try:
+                await work(target)
+            except ObjectError as error:
+                state.failures[error.obj] = error.text
+                if error.ends_all:
+                    raise
+
+        with contextlib.suppress(ObjectError):
+            await pool.each(targets, guarded)
 
     def _decide(self, state: _Stage, target: Target, verdict: Verdict) -> None:
         obj = target.desired.id
@@ -223,18 +235,14 @@ class Applier:
         obj = target.desired.id
         verdict = state.verdicts[obj]
         before = session.ledger.live(obj)
-        try:
-            answer, verdict = await self._send(session, target, verdict)
-        except ObjectError as error:
-            state.failures[obj] = error.text
-            return
+        answer, verdict = await self._send(session, target, verdict)
         live = session.ledger.record(session.owner, target.desired, answer.raw)
         action = Action.CREATED if answer.created else _ACTIONS[verdict]
         if verdict is Verdict.CONFIGURE and before == live:
             action = Action.UNCHANGED
         state.actions[obj] = action
-        if stage.is_awaited and not self._is_ready(answer.raw):
-            state.waiting[obj] = target
+        if stage.is_awaited and not readiness.is_ready(session, target, answer.raw):
+            state.waiting.append(target)
 
     async def _send(
         self, session: Session, target: Target, verdict: Verdict
@@ -247,7 +255,7 @@ class Applier:
         if verdict is Verdict.RECREATE:
             return await force.recreate(session, target), verdict
         if verdict is Verdict.TAKE_OVER:
-            await _take_over(session, target)
+            await takeover.take_over(session, target)
         try:
             return await examine.send(session, target), verdict
         except errors.ApiError as error:
@@ -255,52 +263,9 @@ class Applier:
                 raise wording.failed(target.desired.id, "apply failed", error) from error
             if await examine.may_recreate(session, target, error):
                 return await force.recreate(session, target), Verdict.RECREATE
-            raise wording.refused(target.desired.id, error) from error
-
-    # Waiting --------------------------------------------------------------------------------
-
-    def _is_ready(self, raw: bytes) -> bool:
-        return self._health(raw).status is health.State.CURRENT
-
-    def _health(self, raw: bytes) -> health.Health:
-        return health.assess(orjson.loads(raw), self._clock.now())
-
-    async def _wait(
-        self, session: Session, state: _Stage, timeout_s: float, changes: ChangeSet
-    ) -> None:
-        """Wait until what the stage wrote is Current."""
-        last: dict[ObjectId, health.Health] = {}
-        try:
-            async with asyncio.timeout(timeout_s):
-                await pool.each(
-                    state.waiting.values(), lambda target: self._until_ready(session, target, last)
-                )
-        except TimeoutError:
-            behind = [
-                (obj, last.get(obj, health.Health(health.State.IN_PROGRESS)))
-                for obj in state.waiting
-                if last.get(obj, health.CURRENT).status is not health.State.CURRENT
-                or obj not in last
-            ]
-            raise ApplyError([health.describe_timeout(behind)], changes) from None
-
-    async def _until_ready(
-        self, session: Session, target: Target, last: dict[ObjectId, health.Health]
-    ) -> None:
-        obj = target.desired.id
-        pause_s = STAGE_POLL_S[0]
-        while True:
-            try:
-                live = await session.client.get(target.resource, obj.namespace, obj.name)
-                last[obj] = health.assess(live, self._clock.now())
-            except errors.NotFound:
-                last[obj] = health.Health(health.State.NOT_FOUND)
-            except errors.ApiError as error:
-                last[obj] = health.Health(health.State.UNKNOWN, error.message)
-            if last[obj].status is health.State.CURRENT:
-                return
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, STAGE_POLL_S[1])
+            raise wording.refused(
+                target.desired.id, examine.explain(session, target, error)
+            ) from error
 
 
 def _by_stage(
@@ -318,40 +283,3 @@ def _give_up_if_failed(state: _Stage, changes: ChangeSet) -> None:
     if state.failures:
         ordered = sorted(state.failures, key=stages.sort_key)
         raise ApplyError([state.failures[obj] for obj in ordered], changes)
-
-
-async def _take_over(session: Session, target: Target) -> None:
-    """Merge other managers' leftovers into ours, so that the apply removes what is not declared.
-
-    Raises:
-        ObjectError: the server refused, or others kept writing meanwhile.
-    """
-    obj = target.desired.id
-    desired = orjson.loads(session.reader.read(target.desired))
-    for attempt in range(1, CLEANUP_TRIES + 1):
-        try:
-            await _merge_managers(session, target, desired)
-        except errors.NotFound:
-            return
-        except errors.Conflict as error:
-            if attempt == CLEANUP_TRIES:
-                raise wording.failed(obj, _CLEANUP, error) from error
-        except errors.ApiError as error:
-            raise wording.failed(obj, _CLEANUP, error) from error
-        else:
-            return
-
-
-async def _merge_managers(session: Session, target: Target, desired: JsonObject) -> None:
-    obj = target.desired.id
-    metadata = await session.client.metadata(target.resource, obj.namespace, obj.name)
-    body = cleanup.patch(metadata, session.identity, desired)
-    if body is not None:
-        await session.client.patch(
-            target.resource,
-            obj.namespace,
-            obj.name,
-            body,
-            content_type=JSON_PATCH,
-            manager=session.identity.manager,
-        )

@@ -94,7 +94,7 @@ async def ask(session: Session, target: Target) -> Verdict:
     except errors.ApiError as error:
         if await may_recreate(session, target, error):
             return Verdict.RECREATE
-        raise wording.refused(desired.id, error) from error
+        raise wording.refused(desired.id, explain(session, target, error)) from error
     if answer.created:
         return Verdict.CREATE
     return await _compare(session, target, answer)
@@ -129,6 +129,19 @@ async def may_recreate(session: Session, target: Target, error: errors.ApiError)
         return False
     metadata = await _metadata(session, target)
     return bool(ownership.look(metadata, session.identity).flags & Flag.FORCE)
+
+
+def explain(session: Session, target: Target, error: errors.ApiError) -> errors.ApiError:
+    """Tell a kind that is no longer served from a namespace that is missing, which has a name.
+
+    Returns:
+        The error to word; discovery looks the kind up again next time.
+    """
+    if not isinstance(error, errors.NotFound) or error.details.name:
+        return error
+    gvk = target.desired.gvk
+    session.discovery.invalidate(gvk.group)
+    return errors.NoMatch(gvk.kind, gvk.api_version)
 
 
 async def _compare(session: Session, target: Target, answer: Applied) -> Verdict:

@@ -53,12 +53,14 @@ class ObjectError(Exception):
     Args:
         obj: the object.
         text: what is wrong with it, as Flux words it.
+        ends_all: whether no other object of the apply can fare better.
     """
 
-    def __init__(self, obj: ObjectId, text: str) -> None:
+    def __init__(self, obj: ObjectId, text: str, *, ends_all: bool = False) -> None:
         super().__init__(text)
         self.obj = obj
         self.text = text
+        self.ends_all = ends_all
 
 
 def refused(obj: ObjectId, error: errors.ApiError) -> ObjectError:
@@ -66,9 +68,8 @@ def refused(obj: ObjectId, error: errors.ApiError) -> ObjectError:
     if isinstance(error, errors.NotFound) and not isinstance(error, errors.NoMatch):
         return ObjectError(obj, f"{obj} not found: {error.message}")
     reason = error.reason if not isinstance(error, errors.NoMatch) else ""
-    return ObjectError(
-        obj, f"{obj} dry-run failed{f' ({reason})' if reason else ''}: {error.message}"
-    )
+    text = f"{obj} dry-run failed{f' ({reason})' if reason else ''}: {error.message}"
+    return ObjectError(obj, text, ends_all=_ends_all(error))
 
 
 def without_namespace(obj: ObjectId) -> ObjectError:
@@ -85,7 +86,7 @@ def failed(obj: ObjectId, step: str, error: errors.ApiError) -> ObjectError:
         step: ``apply failed``, ``metadata.managedFields cleanup failed``, or what force did.
         error: what the server said.
     """
-    return ObjectError(obj, f"{obj} {step}: {error.message}")
+    return ObjectError(obj, f"{obj} {step}: {error.message}", ends_all=_ends_all(error))
 
 
 def is_immutable(error: errors.ApiError) -> bool:
@@ -97,3 +98,8 @@ def is_immutable(error: errors.ApiError) -> bool:
     if not isinstance(error, errors.Invalid | errors.Forbidden | errors.Conflict):
         return False
     return _IMMUTABLE.search(error.message) is not None
+
+
+def _ends_all(error: errors.ApiError) -> bool:
+    """Whether an error is about the server or the credentials and not about an object."""
+    return isinstance(error, errors.Unreachable | errors.Unauthorized)

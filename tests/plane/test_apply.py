@@ -10,9 +10,10 @@ import orjson
 import pytest
 
 from api import meta
-from kube import errors
+from kube import auth, errors
 from kube.apply import ApplyError, ApplyOptions
 from kube.changes import Action
+from kube.client import Client
 from kube.objects import GVK, ObjectId, Resource
 from tests.support import engine
 
@@ -221,6 +222,25 @@ async def test_definition_and_its_resource_are_applied_in_one_go(
         await plant.apply([widget, crd])
         assert plant.requests() == {}
         await plant.prune([crd, widget])
+
+
+async def test_kind_that_is_no_longer_served_is_told_as_such(
+    cluster: Access, namespace: str
+) -> None:
+    group = f"g{uuid.uuid4().hex[:8]}.example.com"
+    crd = definition(group, "Widget")
+    widget: JsonObject = {
+        "apiVersion": f"{group}/v1",
+        "kind": "Widget",
+        "metadata": {"name": "w", "namespace": namespace},
+    }
+    name = crd["metadata"]["name"]
+    async with engine.running(cluster) as plant:
+        await plant.apply([widget, crd])
+        await asyncio.to_thread(cluster.kubectl, "delete", "crd", name, "--wait=true")
+        text = f'dry-run failed: no matches for kind "Widget" in version "{group}/v1"'
+        with pytest.raises(ApplyError, match=text):
+            await plant.apply([widget | {"spec": {"size": 4}}])
 
 
 async def test_failed_stage_tells_what_the_stages_before_it_did(
@@ -498,6 +518,51 @@ async def test_cold_start_without_the_file_writes_nothing(cluster: Access, names
     assert actions(changes) == [Action.UNCHANGED] * 50
     assert "apply" not in counts
     assert counts["dry-run"] == 50
+
+
+async def test_cold_start_trusts_the_time_of_an_old_entry_and_reads_nothing(
+    cluster: Access, namespace: str
+) -> None:
+    objects = engine.config_maps(namespace, 50)
+    async with engine.running(cluster) as plant:
+        await plant.apply(objects)
+        await patch(plant, namespace, "cm-0009", {"data": {"key": "edited"}}, manager="editor")
+    async with engine.running(cluster, clock=engine.LaterClock()) as plant:
+        plant.tracker.set_inventory(engine.OWNER, engine.entries(objects))
+        await plant.tracker.synced(engine.OWNER)
+        changes = await plant.apply(objects)
+        assert plant.requests() == {"dry-run": 50, "get": 1, "apply": 1}
+    assert changes.lines() == f"ConfigMap/{namespace}/cm-0009 configured"
+
+
+async def test_change_while_the_daemon_was_down_is_found_by_the_dry_run(
+    cluster: Access, namespace: str
+) -> None:
+    async with engine.running(cluster) as plant:
+        await plant.apply(engine.config_maps(namespace, 5))
+    objects = engine.config_maps(namespace, 5)
+    objects[3]["data"] = {"key": "new"}
+    async with engine.running(cluster, clock=engine.LaterClock()) as plant:
+        plant.tracker.set_inventory(engine.OWNER, engine.entries(objects))
+        await plant.tracker.synced(engine.OWNER)
+        changes = await plant.apply(objects)
+    assert changes.lines() == f"ConfigMap/{namespace}/cm-0003 configured"
+
+
+async def test_server_that_is_away_is_told_once(cluster: Access, namespace: str) -> None:
+    config = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}],
+        "users": [{"name": "u", "user": {"token": "none"}}],
+    }
+    objects = engine.config_maps(namespace, 100)
+    nowhere = await auth.from_dict(config)
+    async with engine.running(cluster) as plant, Client(nowhere, cluster="away") as away:
+        applier, desired = plant.applier.using(away), plant.manifests.add(objects)
+        with pytest.raises(ApplyError) as caught:
+            await applier.apply(engine.OWNER, desired, plant.manifests)
+    assert len(caught.value.texts) <= 32
 
 
 async def test_edit_made_while_nobody_watched_is_corrected_at_the_start(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import datetime as dt
 import random
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -45,6 +46,13 @@ CONFIG_MAPS = Resource(GVK("", "v1", "ConfigMap"), "configmaps", is_namespaced=T
 OWNER = ObjectRef("test", "Kustomization", "flux-system", "apps")
 WAIT_S = 5.0
 """How long anything that should happen at once may take before a test fails."""
+
+
+class LaterClock(SystemClock):
+    """The machine's clock, an hour fast: whatever a test wrote is old."""
+
+    def now(self) -> dt.datetime:
+        return super().now() + dt.timedelta(hours=1)
 
 
 class Told(NamedTuple):
@@ -153,7 +161,11 @@ async def connected(cluster: Access, kubeconfig: Path | None = None) -> AsyncIte
 
 @asynccontextmanager
 async def running(
-    cluster: Access, *, file: Path | None = None, kubeconfig: Path | None = None
+    cluster: Access,
+    *,
+    file: Path | None = None,
+    kubeconfig: Path | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Plant]:
     """Start an engine.
 
@@ -161,8 +173,9 @@ async def running(
         cluster: the cluster.
         file: the baseline file, kept between two engines that are given the same.
         kubeconfig: another user's, who watches.
+        clock: another time.
     """
-    clock, threads = SystemClock(), Threads()
+    clock, threads = clock or SystemClock(), Threads()
     async with connected(cluster) as client, connected(cluster, kubeconfig) as watcher:
         discovery = Discovery(client, clock)
         tracker = Tracker(
