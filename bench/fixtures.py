@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+MANAGED = "configmaps"
+"""The resource of every object here."""
 _FILLER = "the quick brown fox jumps over the lazy dog; " * 4
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench import raw
 from bench.bed import TIMEOUT_S
-from bench.fixtures import Fixture, dump
-from devcluster import accounting, memory, toolcache
+from bench.fixtures import MANAGED, Fixture, dump
+from devcluster import memory, toolcache
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -325,12 +325,12 @@ def _renamed(obj: dict[str, Any], folder: str) -> dict[str, Any]:
 
 
 def _managed(counts: Counter[Kind]) -> int:
-    return accounting.managed(counts)
+    return sum(number for kind, number in counts.items() if kind.resource == MANAGED)
 
 
 def _writes(counts: Counter[Kind]) -> int:
     return sum(
         number
         for kind, number in counts.items()
-        if not kind.is_own_business and kind.verb not in _READS
+        if kind.resource == MANAGED and kind.verb not in _READS
     )
