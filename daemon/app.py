@@ -117,7 +117,7 @@ class App:
             limits=settings.limits,
             data_dir=settings.data_dir,
             artifacts_url=settings.listen.artifacts_url or f"http://{self._artifacts.bound}",
-            identity=datadir.identity(settings.data_dir),
+            identity=await threads.run(datadir.identity, settings.data_dir),
         )
 
     async def _open_listeners(self, stack: AsyncExitStack, clusters: fleet.Fleet) -> None:

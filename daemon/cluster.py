@@ -98,6 +98,8 @@ class ManagedCluster:
             version = await client.get_raw("/version")
             self._version = msgspec.json.decode(version, type=_Version).git_version
             await preparation.prepare(client, self.settings, shared.threads)
+            folder = shared.cluster_dir(self.name)
+            await shared.threads.run(folder.mkdir, parents=True, exist_ok=True, mode=0o700)
             self._turn(SYNCING)
             async with Supervisor(shared.clock, shared.rng, shared.metrics) as children:
                 await self._engage(client, children)

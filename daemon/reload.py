@@ -64,7 +64,7 @@ class Reload:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._asked.wait()
-            stamp = _stamp(self.path)
+            stamp = await asyncio.to_thread(_stamp, self.path)
             if self._asked.is_set() or stamp != self._seen:
                 self._asked.clear()
                 self._seen = stamp
@@ -73,7 +73,7 @@ class Reload:
     async def _apply(self, clusters: Fleet) -> None:
         """Read the file, and if it is right make it so."""
         try:
-            loaded = settings.load(self.path)
+            loaded = await asyncio.to_thread(settings.load, self.path)
         except settings.SettingsError as err:
             self.error = str(err)
             logger.error("settings are wrong, the old ones stay", extra={"reason": self.error})  # noqa: TRY400 - what a person wrote, no traceback

@@ -32,13 +32,12 @@ T = TypeVar("T", GitRepository, Kustomization, Receiver, FluxInstance)
 
 
 def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterContext:
-    """Build a cluster's context; nothing runs yet.
+    """Build a cluster's context; nothing runs yet. Its folder must be there.
 
     Its ``wake`` does nothing until the engine puts its own in.
     """
     discovery = Discovery(client, shared.clock)
     folder = shared.cluster_dir(cluster.name)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     tracker = Tracker(
         client,
         discovery,
