@@ -1,0 +1,293 @@
+"""Building: what is built again, what is copied, what is refused."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from api.kustomize import CommonMetadata, Image, KustomizationSpec, Patch, SourceReference
+from reconcilers.context import ReconcileSettings, Tools
+from reconcilers.kustomization import build, manifest, planning, store
+from reconcilers.kustomization.manifest import BuildError
+from runtime.limits import Processes, Threads
+from runtime.metrics import Metrics
+from tests.support.kustomizer import MemoryTree, config_map, kustomize_program
+
+SPEC = KustomizationSpec(
+    interval="1h", source_ref=SourceReference(kind="GitRepository", name="r"), prune=True
+)
+FINISH = manifest.Finish({"kustomize.toolkit.fluxcd.io/name": "apps"})
+
+
+class Counting(MemoryTree):
+    """A tree that notes which files were read."""
+
+    def __init__(self, files):
+        super().__init__(files)
+        self.read_paths = []
+
+    def read(self, path):
+        self.read_paths.append(path)
+        return super().read(path)
+
+
+@pytest.fixture
+async def threads():
+    made = Threads()
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+def builder(tmp_path, threads):
+    return make(tmp_path, threads)
+
+
+def make(tmp_path, threads, *, tools=None, **settings):
+    directory = tmp_path / "builds"
+    return build.Builder(
+        store.Store(directory),
+        threads,
+        Processes(Metrics()),
+        tools=tools or Tools(kustomize_program(), "v5.8.2"),
+        settings=ReconcileSettings(**settings),
+        directory=directory,
+    )
+
+
+def request(files, *, finish=FINISH, **spec):
+    merged = KustomizationSpec(
+        **{
+            name: spec.get(name, getattr(SPEC, name))
+            for name in KustomizationSpec.__struct_fields__
+        }
+    )
+    return planning.Request("ns.apps", Counting(files), merged, finish)
+
+
+def objects(built):
+    with store.Reader(built.build) as reader:
+        return [orjson.loads(reader.read(item)) for item in built.build.desired]
+
+
+def many(number):
+    return {f"{n:04}.yaml": config_map(f"cm{n}", "ns", k="1") for n in range(number)}
+
+
+async def test_plain_directory_needs_no_kustomize(tmp_path, threads):
+    built = await make(tmp_path, threads, tools=Tools()).build(request(many(3)))
+    assert built.way == "plain"
+    assert [obj["metadata"]["name"] for obj in objects(built)] == ["cm0", "cm1", "cm2"]
+    assert objects(built)[0]["metadata"]["labels"] == FINISH.owner_labels
+
+
+async def test_same_content_is_not_built_again(builder):
+    first = await builder.build(request(many(3)))
+    again = request(many(3))
+    second = await builder.build(again)
+    assert second.way == "reused"
+    assert second.build is first.build
+    assert not again.tree.read_paths
+
+
+async def test_one_changed_file_is_the_only_one_read(builder):
+    await builder.build(request(many(20)))
+    changed = request(many(20) | {"0007.yaml": config_map("cm7", "ns", k="2")})
+    built = await builder.build(changed)
+    assert changed.tree.read_paths == ["0007.yaml"]
+    assert objects(built)[7]["data"] == {"k": "2"}
+    assert objects(built)[19]["data"] == {"k": "1"}
+
+
+async def test_restart_takes_the_file_without_reading_a_manifest(tmp_path, threads):
+    await make(tmp_path, threads).build(request(many(5)))
+    again = request(many(5))
+    built = await make(tmp_path, threads).build(again)
+    assert built.way == "reused"
+    assert not again.tree.read_paths
+    assert len(objects(built)) == 5
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", b"x" * 4000])
+async def test_damaged_file_is_built_again(tmp_path, threads, damage):
+    built = await make(tmp_path, threads).build(request(many(5)))
+    built.build.path.write_bytes(damage)
+    again = await make(tmp_path, threads).build(request(many(5)))
+    assert again.way == "plain"
+    assert len(objects(again)) == 5
+
+
+async def test_file_lost_under_a_running_daemon_is_built_again(builder):
+    built = await builder.build(request(many(5)))
+    built.build.path.unlink()
+    again = await builder.build(request(many(5) | {"0001.yaml": config_map("cm1", "ns", k="2")}))
+    assert len(objects(again)) == 5
+
+
+async def test_build_file_is_private(builder):
+    built = await builder.build(request(many(1)))
+    assert built.build.path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_other_common_metadata_builds_everything_again(builder):
+    await builder.build(request(many(2)))
+    finish = manifest.Finish(FINISH.owner_labels, {"team": "x"})
+    built = await builder.build(
+        request(many(2), finish=finish, common_metadata=CommonMetadata(labels={"team": "x"}))
+    )
+    assert all(obj["metadata"]["labels"]["team"] == "x" for obj in objects(built))
+
+
+async def test_files_beside_the_path_do_not_matter(builder):
+    await builder.build(request({"a/x.yaml": config_map("a", "ns"), "b/y.yaml": "one"}, path="a"))
+    built = await builder.build(
+        request({"a/x.yaml": config_map("a", "ns"), "b/y.yaml": "two"}, path="./a/")
+    )
+    assert built.way == "reused"
+
+
+async def test_overlay_depends_on_its_bases_and_on_nothing_else(builder):
+    files = {
+        "base/kustomization.yaml": "resources: [cm.yaml]\n",
+        "base/cm.yaml": config_map("a", "ns", k="1"),
+        "overlay/kustomization.yaml": "resources: [../base]\npatches: [{path: p.yaml}]\n",
+        "overlay/p.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: ns}\n"
+        "data: {p: x}\n",
+        "other/x.yaml": "one",
+    }
+    built = await builder.build(request(files, path="overlay"))
+    assert built.way == "kustomize"
+    assert objects(built)[0]["data"] == {"k": "1", "p": "x"}
+    same = await builder.build(request(files | {"other/x.yaml": "two"}, path="overlay"))
+    assert same.way == "reused"
+    files["base/cm.yaml"] = config_map("a", "ns", k="2")
+    other = await builder.build(request(files, path="overlay"))
+    assert other.way == "kustomize"
+    assert objects(other)[0]["data"] == {"k": "2", "p": "x"}
+
+
+async def test_spec_changes_reach_kustomize(builder):
+    deployment = (
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n"
+        "spec: {template: {spec: {containers: [{name: c, image: 'nginx:1'}]}}}\n"
+    )
+    built = await builder.build(
+        request(
+            {"d.yaml": deployment},
+            name_prefix="pre-",
+            target_namespace="there",
+            images=(Image(name="nginx", new_tag="2"),),
+            patches=(
+                Patch(
+                    patch='[{"op": "add", "path": "/spec/replicas", "value": 3}]',
+                    target={"kind": "Deployment"},
+                ),
+            ),
+        )
+    )
+    (found,) = objects(built)
+    assert found["metadata"]["name"] == "pre-d"
+    assert found["metadata"]["namespace"] == "there"
+    assert found["spec"]["replicas"] == 3
+    assert found["spec"]["template"]["spec"]["containers"][0]["image"] == "nginx:2"
+
+
+async def test_nested_kustomization_is_a_resource_of_the_generated_one(builder):
+    files = {
+        "x.yaml": config_map("x", "ns"),
+        "sub/kustomization.yaml": "namePrefix: p-\nresources: [y.yaml]\n",
+        "sub/y.yaml": config_map("y", "ns"),
+        "sub/not-listed.yaml": config_map("z", "ns"),
+    }
+    built = await builder.build(request(files))
+    assert sorted(obj["metadata"]["name"] for obj in objects(built)) == ["p-y", "x"]
+
+
+async def test_scalar_that_kustomize_reads_otherwise_goes_through_kustomize(builder):
+    text = "apiVersion: x.io/v1\nkind: Foo\nmetadata: {name: a}\nspec: {v: yes}\n"
+    built = await builder.build(request({"x.yaml": text}))
+    assert built.way == "kustomize"
+    assert objects(built)[0]["spec"] == {"v": "yes"}
+
+
+async def test_empty_directory_builds_nothing(builder):
+    built = await builder.build(request({"README.md": "hello"}))
+    assert built.build.desired == []
+
+
+async def test_lists_are_flattened(builder):
+    text = orjson.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "List",
+            "items": [
+                {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+                for name in ("a", "b")
+            ],
+        }
+    )
+    built = await builder.build(request({"x.yaml": text}))
+    assert [obj["metadata"]["name"] for obj in objects(built)] == ["a", "b"]
+
+
+async def test_five_megabyte_manifest_builds(builder):
+    built = await builder.build(
+        request({"x.yaml": config_map("a", "ns") + "data:\n  k: " + "x" * 5_000_000 + "\n"})
+    )
+    assert built.build.desired[0].length > 5_000_000
+
+
+async def test_missing_kustomize_says_what_to_do(tmp_path, threads):
+    without = make(tmp_path, threads, tools=Tools())
+    with pytest.raises(BuildError, match="install it or name it in config.toml"):
+        await without.build(request({"kustomization.yaml": "resources: []\n"}))
+
+
+async def test_unknown_fields_of_the_root_file_vanish(builder):
+    files = {
+        "kustomization.yaml": "resources: [x.yaml]\nunknownField: 1\n",
+        "x.yaml": config_map("a", "ns"),
+    }
+    assert len((await builder.build(request(files))).build.desired) == 1
+
+
+async def test_remote_base_is_refused_where_settings_say_so(tmp_path, threads):
+    strict = make(tmp_path, threads, allow_remote_bases=False)
+    files = {"kustomization.yaml": "resources: [https://example.com/base?ref=v1]\n"}
+    with pytest.raises(BuildError, match="remote bases are not allowed: https://example.com"):
+        await strict.build(request(files))
+
+
+async def test_nothing_is_left_behind_by_a_build_that_fails(builder, tmp_path):
+    with pytest.raises(BuildError, match="kustomize build failed"):
+        await builder.build(request({"kustomization.yaml": "resources: [none.yaml]\n"}))
+    assert not list((tmp_path / "builds").glob("build-*"))
+
+
+async def test_message_never_quotes_an_object(builder):
+    files = {
+        "kustomization.yaml": "resources: [s.yaml]\n",
+        "s.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {1: hunter2}\n",
+    }
+    with pytest.raises(BuildError) as caught:
+        await builder.build(request(files))
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_same_object_in_two_api_versions_is_refused(builder):
+    text = "apiVersion: x.io/{}\nkind: Foo\nmetadata: {{name: a}}\n"
+    files = {"a.yaml": text.format("v1"), "b.yaml": text.format("v2")}
+    with pytest.raises(BuildError, match="Foo/a is declared twice"):
+        await builder.build(request(files))
+
+
+async def test_missing_components_are_skipped_only_where_asked(builder):
+    files = {"kustomization.yaml": "resources: [x.yaml]\n", "x.yaml": config_map("a", "ns")}
+    built = await builder.build(
+        request(files, components=("none",), ignore_missing_components=True)
+    )
+    assert len(built.build.desired) == 1
+    with pytest.raises(BuildError):
+        await builder.build(request(files, components=("none",)))
+    with pytest.raises(BuildError, match="must be local and relative"):
+        await builder.build(request(files, components=("https://example.com/c",)))
