@@ -25,6 +25,7 @@ import orjson
 import api
 from api import meta
 from kube import errors, watch
+from kube.discovery import Discovery
 from kube.objects import GVK, Resource
 from runtime.clock import SystemClock
 
@@ -51,6 +52,7 @@ _OWNER_LABELS: Final = (
     f"{meta.INSTANCE_GROUP}/name",
 )
 _TRIES: Final = 3
+_DISCOVERY_PAUSE_S: Final = 0.02
 
 
 class Action(enum.StrEnum):
@@ -101,14 +103,50 @@ async def install(client: Client, definitions: Iterable[JsonObject]) -> list[Out
         ServerError: a definition is not established in time.
         ApiError: another refusal.
     """
-    outcomes = [await _install(client, wanted) for wanted in definitions]
-    for outcome in outcomes:
+    done = [(wanted, await _install(client, wanted)) for wanted in definitions]
+    for wanted, outcome in done:
         if outcome.action in {Action.CREATED, Action.UPDATED}:
-            _log.info(
-                "definition installed", extra={"name": outcome.name, "action": outcome.action}
-            )
-            await _wait_established(client, outcome.name)
-    return outcomes
+            fields = {"definition": outcome.name, "action": outcome.action}
+            _log.info("definition installed", extra=fields)
+            await wait_served(client, wanted)
+    return [outcome for _, outcome in done]
+
+
+async def wait_served(client: Client, definition: JsonObject) -> None:
+    """Wait until the API server serves every version of a definition that was just written.
+
+    Args:
+        client: any that may read definitions and what they define.
+        definition: the CustomResourceDefinition.
+
+    Raises:
+        ServerError: it takes longer than `ESTABLISHED_S`.
+        ApiError: another refusal.
+    """
+    name, spec = definition["metadata"]["name"], definition["spec"]
+    discovery = Discovery(client, SystemClock())
+    try:
+        async with asyncio.timeout(ESTABLISHED_S):
+            await _wait_established(client, name)
+            for version in spec["versions"]:
+                if version["served"]:
+                    gvk = GVK(spec["group"], version["name"], spec["names"]["kind"])
+                    await _wait_discovered(discovery, gvk)
+    except TimeoutError as error:
+        message = f"CustomResourceDefinition/{name} is not served after {ESTABLISHED_S:.0f} s"
+        raise errors.ServerError(0, "", message) from error
+
+
+async def _wait_discovered(discovery: Discovery, gvk: GVK) -> None:
+    """Wait for discovery, which follows the condition a moment later and has no watch."""
+    while True:
+        try:
+            await discovery.resource(gvk)
+        except errors.NoMatch:
+            discovery.invalidate(gvk.group)
+            await asyncio.sleep(_DISCOVERY_PAUSE_S)
+        else:
+            return
 
 
 async def _install(client: Client, wanted: JsonObject) -> Outcome:
@@ -264,14 +302,10 @@ async def _wait_established(client: Client, name: str) -> None:
         clock=SystemClock(),
         rng=random.Random(),  # noqa: S311 - spreads load, hides nothing
     )
-    try:
-        async with asyncio.timeout(ESTABLISHED_S), aclosing(changes):
-            async for change in changes:
-                if _is_established(change):
-                    return
-    except TimeoutError as error:
-        message = f"CustomResourceDefinition/{name} is not established after {ESTABLISHED_S:.0f} s"
-        raise errors.ServerError(0, "", message) from error
+    async with aclosing(changes):
+        async for change in changes:
+            if _is_established(change):
+                return
 
 
 def _is_established(change: watch.Change[_Definition]) -> bool:

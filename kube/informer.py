@@ -187,11 +187,7 @@ class Informer(Generic[T]):
         _log.warning(
             "object does not decode",
             extra=self._fields
-            | {
-                "namespace": metadata.namespace,
-                "name": metadata.name,
-                "error": change.message,
-            },
+            | {"object": f"{metadata.namespace}/{metadata.name}", "error": change.message},
         )
 
     def _remove(self, key: tuple[str, str], version: int) -> None:

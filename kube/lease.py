@@ -61,16 +61,25 @@ class Lease:
         name: of the Lease, e.g. ``kustomize-controller-leader-election``.
         identity: what we call ourselves in it; unique to this process.
         clock: judges time.
+        retry_s: seconds between two renewals.
     """
 
     def __init__(
-        self, client: Client, namespace: str, name: str, *, identity: str, clock: Clock
+        self,
+        client: Client,
+        namespace: str,
+        name: str,
+        *,
+        identity: str,
+        clock: Clock,
+        retry_s: float = RETRY_S,
     ) -> None:
         self._client = client
         self._namespace = namespace
         self._name = name
         self._identity = identity
         self._clock = clock
+        self._retry_s = retry_s
         self._seen = ("", "")
         self._seen_at = clock.monotonic()
 
@@ -115,7 +124,7 @@ class Lease:
         """
         renewed_at = self._clock.monotonic()
         while True:
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(self._retry_s)
             try:
                 async with asyncio.timeout(RETRY_S):
                     is_ours = await self._renew()

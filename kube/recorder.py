@@ -84,9 +84,7 @@ class Recorder:
                 "event not recorded",
                 extra={
                     "cluster": event.involved.cluster,
-                    "kind": event.involved.kind,
-                    "namespace": event.involved.namespace,
-                    "name": event.involved.name,
+                    "object": str(event.involved),
                     "reason": event.reason,
                     "error": error.message,
                 },

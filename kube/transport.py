@@ -12,6 +12,7 @@ and one whose kept-alive connection turned out to be closed, if sending it twice
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -42,6 +43,7 @@ WATCH_SILENCE_S: Final = 120.0
 
 _TRIES: Final = 3
 _MAX_RETRY_AFTER_S: Final = 2.0
+_LOST: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError)
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -295,9 +297,10 @@ class Transport:
                 f"the certificate of {server} is not accepted: {error.certificate_error}"
             )
         if isinstance(error, aiohttp.ClientConnectorError):
-            reason = error.os_error.strerror or str(error.os_error)
+            number = error.os_error.errno
+            reason = os.strerror(number) if number and number > 0 else str(error.os_error)
             return errors.Unreachable(f"cannot connect to {server}: {reason.lower()}")
-        if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
+        if isinstance(error, _LOST):
             return _ConnectionLost(f"{server} closed the connection")
         return errors.Unreachable(f"the exchange with {server} broke: {type(error).__name__}")
 
