@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final
 from kube.baseline import Baseline, key_of, pack, unpack
 from kube.desired import Desired, Flag
 from kube.feed import Feed
-from kube.ownership import IDENTITIES, Live, Owner, last_writer, look, read
+from kube.ownership import IDENTITIES, Live, Owner, last_writer, look, read, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -175,7 +175,8 @@ class Ledger:
     def settle(self, owner: ObjectRef, desired: Desired, metadata: PartialMeta) -> Live:
         """Note that an object is as desired, and this metadata is how that looks."""
         live = look(metadata, IDENTITIES[owner.kind])
-        self._settle(owner, desired, live, live.ownership)
+        is_kept = desired.flags & Flag.IF_NOT_PRESENT
+        self._settle(owner, desired, live, b"" if is_kept else live.ownership)
         return live
 
     def settle_present(self, owner: ObjectRef, desired: Desired, metadata: PartialMeta) -> None:
@@ -193,7 +194,7 @@ class Ledger:
         entry.baseline = Baseline(live.uid, desired.digest, ownership)
         entry.verified_s = self._clock.monotonic()
         entry.is_gone = False
-        if entry.live is None or not _is_older(live, entry.live):
+        if entry.live is None or entry.live.resource_version <= live.resource_version:
             entry.live = live
         self._suspects.pop(desired.id, None)
         self.changed.set()
@@ -212,15 +213,13 @@ class Ledger:
             kind: the kind of owner whose labels and manager count.
         """
         identity = IDENTITIES[kind]
-        live = look(metadata, identity)
         entry = self._entries.get(obj)
         if entry is None:
-            self._hold(obj, live)
+            self._hold(obj, look(metadata, identity))
             return
-        if all(owner.kind != kind for owner in entry.owners):
+        if all(owner.kind != kind for owner in entry.owners) or _is_old_news(metadata, entry):
             return
-        if entry.live is not None and _is_older(live, entry.live):
-            return
+        live = look(metadata, identity)
         entry.live, entry.is_gone = live, False
         self._suspects.pop(obj, None)
         self._recall(entry)
@@ -250,6 +249,11 @@ class Ledger:
         entry.live, entry.is_gone = None, True
         self._suspects.pop(obj, None)
         self._happened(obj, entry)
+
+    def acquit(self, obj: ObjectId, resource_version: int) -> None:
+        """Note that a suspect was looked for and exists; what the read told is observed apart."""
+        if self._suspects.get(obj) == resource_version:
+            del self._suspects[obj]
 
     def suspects(self) -> list[tuple[ObjectId, int]]:
         """Return the suspects whose read is due: those of owners that are not being processed."""
@@ -404,5 +408,11 @@ def _judge(owner: ObjectRef, entry: _Entry) -> DriftKind | None:
     return None if is_anothers else DriftKind.MOVED
 
 
-def _is_older(live: Live, than: Live) -> bool:
-    return live.resource_version < than.resource_version
+def _is_old_news(metadata: PartialMeta, entry: _Entry) -> bool:
+    """Whether an event tells what is known, as most do after an apply, or what is past."""
+    if entry.live is None:
+        return False
+    version = version_of(metadata)
+    return version < entry.live.resource_version or (
+        version == entry.live.resource_version and version > 0 and metadata.uid == entry.live.uid
+    )

@@ -9,6 +9,7 @@ under our own name with other values changes nothing else. Everything here is pu
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -125,15 +126,20 @@ def read(raw: bytes) -> PartialMeta:
 
 def look(metadata: PartialMeta, identity: Identity) -> Live:
     """Condense an object's metadata into what is remembered of it."""
-    version = metadata.resource_version
     return Live(
         uid=metadata.uid,
-        resource_version=int(version) if version.isdigit() else 0,
+        resource_version=version_of(metadata),
         ownership=digest_of(metadata, identity.manager),
         owner=owner_of(metadata.labels, identity),
         flags=_live_flags(metadata, identity),
         is_deleting=metadata.deletion_timestamp is not None,
     )
+
+
+def version_of(metadata: PartialMeta) -> int:
+    """Return the resourceVersion as a number; one that is opaque is older than all others."""
+    version = metadata.resource_version
+    return int(version) if version.isdigit() else 0
 
 
 def digest_of(metadata: PartialMeta, manager: str) -> bytes:
@@ -162,7 +168,13 @@ def apply_entry(metadata: PartialMeta, manager: str) -> ManagedField | None:
 def owner_of(labels: Mapping[str, str], identity: Identity) -> Owner | None:
     """Return the owner that labels name, or None where they name nobody."""
     name = labels.get(identity.name_label, "")
-    return Owner(labels.get(identity.namespace_label, ""), name) if name else None
+    return _owner(labels.get(identity.namespace_label, ""), name) if name else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _owner(namespace: str, name: str) -> Owner:
+    """Return one object for equal owners, since thousands of objects name the same."""
+    return Owner(namespace, name)
 
 
 def is_absorbed(entry: ManagedField, identity: Identity) -> bool:

@@ -17,6 +17,7 @@ import enum
 import functools
 import logging
 import random
+import sys
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -296,6 +297,7 @@ class Tracker(Ledger):
         else:
             for owner in self.owners(obj):
                 self.observe(obj, metadata, owner.kind)
+            self.acquit(obj, version)
 
     async def _save_forever(self) -> None:
         started = self._clock.monotonic()
@@ -319,7 +321,8 @@ class Tracker(Ledger):
 
 
 def _id(scope: Scope, item: PartialObject) -> ObjectId:
-    return ObjectId(item.metadata.namespace, item.metadata.name, scope.group, scope.kind)
+    namespace = sys.intern(item.metadata.namespace)
+    return ObjectId(namespace, item.metadata.name, scope.group, scope.kind)
 
 
 def _child(scope: Scope, namespace: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from api import meta
 from api.meta import ObjectRef
 from kube import baseline, ownership
-from kube.desired import Desired, digest
+from kube.desired import Desired, Flag, digest
 from kube.ledger import UNCLAIMED_LIMIT, VERIFY_EVERY_S, Drift, DriftKind, Ledger
 from kube.objects import ObjectId, PartialMeta
 
@@ -194,6 +194,22 @@ def test_suspect_that_was_applied_again_meanwhile_is_no_longer_one(books: Books)
     assert books.is_current(APPS, desired)
 
 
+def test_suspect_that_is_found_unchanged_is_acquitted(books: Books) -> None:
+    desired = books.applied(version=10)
+    books.suspect(A, 11)
+    books.observe(A, metadata(10))
+    books.acquit(A, 11)
+    assert books.suspects() == []
+    assert books.is_current(APPS, desired)
+
+
+def test_newer_suspicion_survives_an_older_acquittal(books: Books) -> None:
+    books.applied(version=10)
+    books.suspect(A, 12)
+    books.acquit(A, 11)
+    assert books.suspects() == [(A, 12)]
+
+
 def test_suspect_older_than_our_write_is_not_suspected(books: Books) -> None:
     books.applied(version=10)
     books.suspect(A, 9)
@@ -254,6 +270,12 @@ def test_object_that_is_only_kept_in_existence_may_be_edited_but_not_deleted(boo
     assert books.told == []
     books.vanished(A, 12)
     assert books.told == [(APPS, A, DriftKind.DELETED)]
+
+
+def test_object_created_because_it_was_absent_may_be_edited(books: Books) -> None:
+    books.settle(APPS, Desired(A, "v1", digest(b"1"), Flag.IF_NOT_PRESENT), metadata(10))
+    books.observe(A, metadata(11, fields="less"))
+    assert books.told == []
 
 
 def test_object_that_left_the_inventory_is_nobodys_drift(books: Books) -> None:
