@@ -222,7 +222,7 @@ class Lease:
         if seen != self._seen:
             self._seen, self._seen_at = seen, now
         is_stale = now - self._seen_at > (spec.get("leaseDurationSeconds") or DURATION_S)
-        is_ours = holder == self._identity
+        is_ours = holder != "" and holder == self._identity
         annotations = lease["metadata"].get("annotations") or {}
         return Holding(
             holder, is_ours, not is_ours and (not holder or is_stale), annotations.get(TAKEOVER, "")

@@ -93,6 +93,15 @@ async def test_released_lease_is_free_at_once(
     assert await two.acquire()
 
 
+async def test_onlooker_without_a_name_never_holds(
+    client: Client, namespace: str, clock: ManualClock
+) -> None:
+    one = candidate(client, namespace, "one", clock)
+    assert await one.acquire()
+    await one.release()
+    assert not (await candidate(client, namespace, "", clock).observe()).is_ours
+
+
 async def test_living_holder_is_replaced_only_by_force(
     client: Client, namespace: str, clock: ManualClock
 ) -> None:
