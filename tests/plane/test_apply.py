@@ -450,6 +450,31 @@ async def test_force_keeps_the_old_object_when_the_new_one_would_be_refused(
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
 
 
+async def test_force_puts_the_old_object_back_when_the_new_one_cannot_be_created(
+    cluster: Access, namespace: str
+) -> None:
+    """An address outside the cluster's range: no other name can be tried for a Service."""
+    service: JsonObject = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "s", "namespace": namespace},
+        "spec": {"ports": [{"port": 80}], "selector": {"app": "s"}},
+    }
+    resource = Resource(GVK("", "v1", "Service"), "services", is_namespaced=True)
+    async with engine.running(cluster) as plant:
+        await plant.apply([service])
+        before = await plant.client.get(resource, namespace, "s")
+        bad = {**service, "spec": {**service["spec"], "clusterIP": "192.0.2.1"}}
+        with pytest.raises(ApplyError, match="the previous object was restored"):
+            await plant.apply([bad], ApplyOptions(force=True))
+        after = await plant.client.get(resource, namespace, "s")
+        assert after["spec"] == before["spec"]
+        assert after["metadata"]["uid"] != before["metadata"]["uid"]
+        await plant.apply([service])
+        live = await plant.client.get(resource, namespace, "s")
+    assert live["spec"] == before["spec"]
+
+
 async def test_force_waits_for_finalizers_of_the_old_object(
     cluster: Access, namespace: str
 ) -> None:
