@@ -37,6 +37,19 @@ def is_disabled(flux: FluxInstance) -> bool:
     return flux.metadata.annotations.get(meta.INSTANCE_RECONCILE, "").lower() == "disabled"
 
 
+def on_instance(
+    cluster: str, old: FluxInstance | None, new: FluxInstance | None
+) -> list[tuple[ObjectRef, str]]:
+    """Return the FluxInstance to wake, with the cause, when it changes itself.
+
+    Its annotations count as well as its spec: they hold the switch, the interval and the requests.
+    """
+    if new is None or (old is not None and _asked(old.metadata) == _asked(new.metadata)):
+        return []
+    ref = new.ref(cluster)
+    return [(ref, str(ref))]
+
+
 def on_sync(
     cluster: str,
     old: Kustomization | GitRepository | None,
@@ -57,6 +70,11 @@ def on_sync(
         return []
     ref = meta.ObjectRef(cluster, instance.FluxInstance.KIND, owner.namespace, owner.name)
     return [(ref, str(obj.ref(cluster)))]
+
+
+def _asked(metadata: ObjectMeta) -> tuple[object, ...]:
+    """Return what people change of an instance."""
+    return metadata.uid, metadata.generation, metadata.annotations, metadata.deletion_timestamp
 
 
 def _ready(obj: Kustomization | GitRepository) -> Condition | None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from api import meta
+from api.notification import Receiver
+from api.source import GitRepository
 from reconcilers import receiver
 from reconcilers.context import ReconcileSettings
 from reconcilers.receiver import Endpoint, ReceiverReconciler
@@ -69,22 +71,24 @@ async def call(desk: Desk, namespace: str) -> int:
     return await Endpoint(desk.context, found).request()
 
 
-def requested(desk: Desk, namespace: str, name: str) -> str | None:
-    annotations = desk.live("gitrepository", namespace, name)["metadata"].get("annotations", {})
+async def requested(desk: Desk, namespace: str, name: str) -> str | None:
+    annotations = (await desk.live(GitRepository, namespace, name))["metadata"].get(
+        "annotations", {}
+    )
     found: str | None = annotations.get(meta.REQUESTED_AT)
     return found
 
 
 async def test_a_receiver_gets_the_path_that_flux_would_give_it(desk: Desk, namespace: str) -> None:
-    desk.create(secret(namespace))
-    desk.create(hook(namespace, interval="5m"))
+    await desk.create(secret(namespace))
+    await desk.create(hook(namespace, interval="5m"))
     result = await desk.reconcile(ReceiverReconciler(desk.context), namespace, "hook")
     digest = hashlib.sha256(f"{TOKEN}hook{namespace}".encode()).hexdigest()
-    live = desk.live("receiver", namespace, "hook")
+    live = await desk.live(Receiver, namespace, "hook")
     assert live["status"]["webhookPath"] == f"/hook/{digest}"
     assert live["status"]["observedGeneration"] == 1
     assert live["metadata"]["finalizers"] == ["finalizers.fluxcd.io"]
-    assert desk.conditions("receiver", namespace, "hook") == {
+    assert await desk.conditions(Receiver, namespace, "hook") == {
         "Ready": ("True", "Succeeded", f"Receiver initialized for path: /hook/{digest}")
     }
     assert result.requeue_after_s == 300
@@ -94,8 +98,8 @@ async def test_a_receiver_gets_the_path_that_flux_would_give_it(desk: Desk, name
 async def test_a_run_that_finds_everything_in_place_writes_nothing(
     desk: Desk, namespace: str
 ) -> None:
-    desk.create(secret(namespace))
-    desk.create(hook(namespace))
+    await desk.create(secret(namespace))
+    await desk.create(hook(namespace))
     reconciler = ReceiverReconciler(desk.context)
     await desk.reconcile(reconciler, namespace, "hook")
     desk.events.clear()
@@ -106,31 +110,32 @@ async def test_a_run_that_finds_everything_in_place_writes_nothing(
 
 
 async def test_a_request_is_echoed(desk: Desk, namespace: str) -> None:
-    desk.create(secret(namespace))
-    desk.create(hook(namespace))
-    desk.cluster.kubectl(
-        "annotate", "receiver", "hook", "-n", namespace, f"{meta.REQUESTED_AT}=now"
-    )
+    await desk.create(secret(namespace))
+    await desk.create(hook(namespace))
+    change = {"metadata": {"annotations": {meta.REQUESTED_AT: "now"}}}
+    await desk.patch(Receiver, namespace, "hook", change)
     await desk.reconcile(ReceiverReconciler(desk.context), namespace, "hook")
-    assert desk.live("receiver", namespace, "hook")["status"]["lastHandledReconcileAt"] == "now"
+    assert (await desk.live(Receiver, namespace, "hook"))["status"][
+        "lastHandledReconcileAt"
+    ] == "now"
 
 
 async def test_a_new_token_moves_the_path(desk: Desk, namespace: str) -> None:
-    desk.create(secret(namespace))
-    desk.create(hook(namespace))
+    await desk.create(secret(namespace))
+    await desk.create(hook(namespace))
     reconciler = ReceiverReconciler(desk.context)
     await desk.reconcile(reconciler, namespace, "hook")
-    desk.create(secret(namespace, "another"))
+    await desk.create(secret(namespace, "another"))
     await desk.reconcile(reconciler, namespace, "hook")
-    path = desk.live("receiver", namespace, "hook")["status"]["webhookPath"]
+    path = (await desk.live(Receiver, namespace, "hook"))["status"]["webhookPath"]
     assert path == receiver.webhook_path(b"another", "hook", namespace)
 
 
 async def test_a_missing_secret_takes_the_path_back_until_it_is_there(
     desk: Desk, namespace: str
 ) -> None:
-    desk.create(secret(namespace))
-    desk.create(hook(namespace))
+    await desk.create(secret(namespace))
+    await desk.create(hook(namespace))
     reconciler = ReceiverReconciler(desk.context)
     await desk.reconcile(reconciler, namespace, "hook")
     desk.cluster.kubectl("delete", "secret", "hook-token", "-n", namespace)
@@ -138,9 +143,9 @@ async def test_a_missing_secret_takes_the_path_back_until_it_is_there(
     for _ in range(2):
         with pytest.raises(TransientError):
             await desk.reconcile(reconciler, namespace, "hook")
-    live = desk.live("receiver", namespace, "hook")
+    live = await desk.live(Receiver, namespace, "hook")
     assert "webhookPath" not in live["status"]
-    found = desk.conditions("receiver", namespace, "hook")
+    found = await desk.conditions(Receiver, namespace, "hook")
     text = (
         f"unable to read token from secret '{namespace}/hook-token' error: "
         'secrets "hook-token" not found'
@@ -150,17 +155,17 @@ async def test_a_missing_secret_takes_the_path_back_until_it_is_there(
     assert [(each.severity, each.reason, each.message) for each in desk.events] == [
         ("error", "Failed", text)
     ], "told once"
-    desk.create(secret(namespace))
+    await desk.create(secret(namespace))
     await desk.reconcile(reconciler, namespace, "hook")
-    assert list(desk.conditions("receiver", namespace, "hook")) == ["Ready"]
+    assert list(await desk.conditions(Receiver, namespace, "hook")) == ["Ready"]
 
 
 @pytest.mark.parametrize(("token", "key"), [("x", "password"), ("", "token")])
 async def test_a_secret_without_a_token_is_named(
     desk: Desk, namespace: str, token: str, key: str
 ) -> None:
-    desk.create(secret(namespace, token, key))
-    desk.create(hook(namespace))
+    await desk.create(secret(namespace, token, key))
+    await desk.create(hook(namespace))
     with pytest.raises(TransientError, match="required fields 'token'") as caught:
         await desk.reconcile(ReceiverReconciler(desk.context), namespace, "hook")
     assert caught.value.message == (
@@ -169,44 +174,44 @@ async def test_a_secret_without_a_token_is_named(
 
 
 async def test_a_type_that_is_not_served_stalls(desk: Desk, namespace: str) -> None:
-    desk.create(secret(namespace))
-    desk.create(hook(namespace, type="gitlab"))
+    await desk.create(secret(namespace))
+    await desk.create(hook(namespace, type="gitlab"))
     with pytest.raises(TerminalError, match="type=gitlab"):
         await desk.reconcile(ReceiverReconciler(desk.context), namespace, "hook")
-    found = desk.conditions("receiver", namespace, "hook")
+    found = await desk.conditions(Receiver, namespace, "hook")
     assert found["Stalled"][:2] == ("True", "FieldNotServed")
     assert found["Ready"][:2] == ("False", "FieldNotServed")
-    assert desk.live("receiver", namespace, "hook")["status"]["observedGeneration"] == 1
+    assert (await desk.live(Receiver, namespace, "hook"))["status"]["observedGeneration"] == 1
 
 
 async def test_a_suspended_receiver_is_left_as_it_is(desk: Desk, namespace: str) -> None:
-    desk.create(hook(namespace, suspend=True))
+    await desk.create(hook(namespace, suspend=True))
     result = await desk.reconcile(ReceiverReconciler(desk.context), namespace, "hook")
     assert result.requeue_after_s is None
-    assert desk.conditions("receiver", namespace, "hook") == {}
+    assert await desk.conditions(Receiver, namespace, "hook") == {}
 
 
 async def test_a_deleted_receiver_is_let_go(desk: Desk, namespace: str) -> None:
-    desk.create(secret(namespace))
-    desk.create(hook(namespace))
+    await desk.create(secret(namespace))
+    await desk.create(hook(namespace))
     reconciler = ReceiverReconciler(desk.context)
     await desk.reconcile(reconciler, namespace, "hook")
-    desk.cluster.kubectl("delete", "receiver", "hook", "-n", namespace, "--wait=false")
+    await desk.delete(Receiver, namespace, "hook")
     await desk.reconcile(reconciler, namespace, "hook")
-    assert desk.cluster.kubectl("get", "receiver", "-n", namespace, "-o", "name") == ""
+    assert await desk.names(namespace, Receiver) == []
     assert (await desk.reconcile(reconciler, namespace, "hook")).requeue_after_s is None
 
 
 async def test_a_call_requests_each_resource(desk: Desk, namespace: str) -> None:
-    desk.create(source(namespace))
-    desk.create(source(namespace, "other"))
-    desk.create(hook(namespace))
+    await desk.create(source(namespace))
+    await desk.create(source(namespace, "other"))
+    await desk.create(hook(namespace))
     assert await call(desk, namespace) == 0
-    first = requested(desk, namespace, "fleet")
+    first = await requested(desk, namespace, "fleet")
     assert first
-    assert requested(desk, namespace, "other") is None
+    assert await requested(desk, namespace, "other") is None
     assert await call(desk, namespace) == 0
-    assert requested(desk, namespace, "fleet") != first, "each call is a new request"
+    assert await requested(desk, namespace, "fleet") != first, "each call is a new request"
 
 
 async def test_a_star_requests_all_that_have_the_labels(desk: Desk, namespace: str) -> None:
@@ -215,11 +220,11 @@ async def test_a_star_requests_all_that_have_the_labels(desk: Desk, namespace: s
         "b": {"app": "x", "tier": "1"},
         "c": {"app": "x"},
     }.items():
-        desk.create(source(namespace, name, labels))
+        await desk.create(source(namespace, name, labels))
     wanted = {"kind": "GitRepository", "name": "*", "matchLabels": {"app": "x", "tier": "1"}}
-    desk.create(hook(namespace, wanted))
+    await desk.create(hook(namespace, wanted))
     assert await call(desk, namespace) == 0
-    assert [bool(requested(desk, namespace, name)) for name in "abc"] == [True, True, False]
+    assert [bool(await requested(desk, namespace, name)) for name in "abc"] == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -235,18 +240,18 @@ async def test_a_star_requests_all_that_have_the_labels(desk: Desk, namespace: s
 async def test_a_resource_that_cannot_be_asked_does_not_keep_the_others(
     desk: Desk, namespace: str, broken: dict[str, Any]
 ) -> None:
-    desk.create(source(namespace))
-    desk.create(hook(namespace, broken, {"kind": "GitRepository", "name": "fleet"}))
+    await desk.create(source(namespace))
+    await desk.create(hook(namespace, broken, {"kind": "GitRepository", "name": "fleet"}))
     assert await call(desk, namespace) == 1
-    assert requested(desk, namespace, "fleet")
+    assert await requested(desk, namespace, "fleet")
 
 
 async def test_match_labels_count_only_with_a_star(desk: Desk, namespace: str) -> None:
-    desk.create(source(namespace))
+    await desk.create(source(namespace))
     wanted = {"kind": "GitRepository", "name": "fleet", "matchLabels": {"no": "such"}}
-    desk.create(hook(namespace, wanted))
+    await desk.create(hook(namespace, wanted))
     assert await call(desk, namespace) == 0
-    assert requested(desk, namespace, "fleet")
+    assert await requested(desk, namespace, "fleet")
 
 
 async def test_another_namespace_can_be_forbidden(
@@ -254,16 +259,16 @@ async def test_another_namespace_can_be_forbidden(
 ) -> None:
     settings = ReconcileSettings(no_cross_namespace_refs=True)
     async with reconciling.running(cluster, tmp_path, settings) as desk:
-        desk.create(source(namespace))
+        await desk.create(source(namespace))
         elsewhere = {"kind": "GitRepository", "name": "fleet", "namespace": "default"}
-        desk.create(hook(namespace, elsewhere, {"kind": "GitRepository", "name": "fleet"}))
+        await desk.create(hook(namespace, elsewhere, {"kind": "GitRepository", "name": "fleet"}))
         assert await call(desk, namespace) == 1
-        assert requested(desk, namespace, "fleet")
+        assert await requested(desk, namespace, "fleet")
 
 
 async def test_the_token_of_an_endpoint_is_the_secret_s(desk: Desk, namespace: str) -> None:
-    desk.create(secret(namespace))
-    desk.create(hook(namespace))
+    await desk.create(secret(namespace))
+    await desk.create(hook(namespace))
     await desk.caught_up()
     found = desk.context.receivers.get(namespace, "hook")
     assert found

@@ -3,9 +3,9 @@
 ::
 
     async with reconciling.running(cluster, tmp_path) as desk:
-        desk.create(manifest)
+        await desk.create(manifest)
         await desk.reconcile(ReceiverReconciler(desk.context), namespace, "hook")
-        obj = desk.live("receiver", namespace, "hook")
+        obj = await desk.live(Receiver, namespace, "hook")
 
 A reconcile starts once the informers have caught up with the API server, so a test never races
 with a watch.
@@ -14,11 +14,12 @@ with a watch.
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
 
 from api import crds as definitions
 from api.instance import FluxInstance
@@ -88,32 +89,72 @@ class Desk:
     events: list[Event] = field(default_factory=list)
     """What was published so far."""
 
-    def create(self, manifest: dict[str, Any]) -> None:
-        """Create or replace an object as a user would, with ``kubectl apply``."""
-        self.cluster.kubectl("apply", "-f", "-", input=json.dumps(manifest))
+    async def create(self, manifest: dict[str, Any]) -> None:
+        """Create or change an object as a user would, by a server-side apply."""
+        metadata = manifest["metadata"]
+        await self.context.client.apply(
+            await self.context.discovery.resource(GVK.of(manifest)),
+            orjson.dumps(manifest),
+            metadata.get("namespace", ""),
+            metadata["name"],
+            manager="kubectl",
+        )
 
-    def live(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
+    async def patch(
+        self,
+        kind: type[CustomObject],
+        namespace: str,
+        name: str,
+        change: dict[str, Any],
+        *,
+        subresource: str = "",
+    ) -> None:
+        """Change an object by a merge patch, as somebody who is none of the managers we know."""
+        await self.context.client.patch(
+            resource_of(kind),
+            namespace,
+            name,
+            orjson.dumps(change),
+            manager="somebody",
+            subresource=subresource,
+        )
+
+    async def delete(self, kind: type[CustomObject], namespace: str, name: str) -> None:
+        """Ask for the deletion of an object."""
+        await self.context.client.delete(resource_of(kind), namespace, name)
+
+    async def live(self, kind: type[CustomObject], namespace: str, name: str) -> dict[str, Any]:
         """Read an object."""
-        return engine.get(self.cluster, kind, namespace, name)
+        return await self.context.client.get(resource_of(kind), namespace, name)
 
-    def patch_status(self, kind: str, namespace: str, name: str, status: dict[str, Any]) -> None:
-        """Write the status of an object, as its own controller would."""
-        self.cluster.kubectl(
-            "patch", kind, name, "-n", namespace, "--subresource=status", "--type=merge",
-            "-p", json.dumps({"status": status}),
-        )  # fmt: skip
+    async def names(self, namespace: str, *kinds: type[CustomObject]) -> list[str]:
+        """Return ``Kind/name`` of every object of some kinds in a namespace."""
+        return [
+            f"{kind.KIND}/{item['metadata']['name']}"
+            for kind in kinds
+            for item in await self._list(kind, namespace)
+        ]
 
-    def conditions(self, kind: str, namespace: str, name: str) -> dict[str, tuple[str, str, str]]:
+    async def conditions(
+        self, kind: type[CustomObject], namespace: str, name: str
+    ) -> dict[str, tuple[str, str, str]]:
         """Return (status, reason, message) of each condition of an object."""
-        found = self.live(kind, namespace, name).get("status", {}).get("conditions", [])
-        return {each["type"]: (each["status"], each["reason"], each["message"]) for each in found}
+        status = (await self.live(kind, namespace, name)).get("status", {})
+        return {
+            each["type"]: (each["status"], each["reason"], each["message"])
+            for each in status.get("conditions", [])
+        }
 
     async def reconcile(self, reconciler: Reconciler, namespace: str, name: str) -> Result:
         """Run one reconcile on an informer that knows all there is."""
         await self.caught_up()
         ref = ObjectRef(CLUSTER, reconciler.kind, namespace, name)
         work = Work(key=ref, cause="test", loop=asyncio.get_running_loop())
-        return await reconciler.reconcile(ref, Run(work, asyncio.Semaphore(0)))
+        try:
+            return await reconciler.reconcile(ref, Run(work, asyncio.Semaphore(0)))
+        finally:
+            for _ in range(3):  # turns of the loop, in which the last events arrive
+                await asyncio.sleep(0)
 
     async def caught_up(self) -> None:
         """Wait until every informer shows what the API server shows."""
@@ -124,14 +165,17 @@ class Desk:
             self.context.instances,
         )
         for informer, kind in zip(informers, KINDS, strict=True):
-            text = self.cluster.kubectl("get", f"{kind.PLURAL}.{kind.GROUP}", "-A", "-o", "json")
             wanted = {
                 (item["metadata"]["namespace"], item["metadata"]["name"]): item["metadata"][
                     "resourceVersion"
                 ]
-                for item in json.loads(text)["items"]
+                for item in await self._list(kind)
             }
             await _until(informer, partial(_shows, informer, wanted))
+
+    async def _list(self, kind: type[CustomObject], namespace: str = "") -> list[dict[str, Any]]:
+        pages = self.context.client.list_pages(resource_of(kind), namespace=namespace)
+        return [item async for page in pages for item in orjson.loads(page)["items"]]
 
     @contextmanager
     def counting(self) -> Iterator[dict[str, int]]:
@@ -152,6 +196,7 @@ async def install(client: Client) -> None:
     await crds.install(client, await asyncio.to_thread(_definitions))
 
 
+@cache
 def _definitions() -> list[dict[str, Any]]:
     return [manifests.load(text) for text in definitions.load()]
 
@@ -174,7 +219,7 @@ async def _disconnected() -> None:
     loop: Any = asyncio.get_running_loop()
     with suppress(TimeoutError):
         async with asyncio.timeout(2):
-            while loop._transports:
+            while loop._transports:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.005)
 
 
@@ -227,9 +272,13 @@ async def _running(
             await threads.aclose()
 
 
+def resource_of(kind: type[CustomObject]) -> Resource:
+    """Return how the API server serves one of our kinds."""
+    return Resource(GVK(kind.GROUP, kind.VERSION, kind.KIND), kind.PLURAL, is_namespaced=True)
+
+
 def _informer(client: Client, type_: Any) -> Informer[Any]:
-    gvk = GVK(type_.GROUP, type_.VERSION, type_.KIND)
-    return Informer(client, Resource(gvk, type_.PLURAL, is_namespaced=True), type_)
+    return Informer(client, resource_of(type_), type_)
 
 
 async def _listen(desk: Desk) -> None:
