@@ -60,6 +60,10 @@ class Drifts:
         due_s = self._clock.monotonic() + pause_s
         self._pending.setdefault(owner, {})[obj] = Pending(drift, due_s, is_fight)
 
+    def all(self, owner: ObjectRef) -> dict[ObjectId, Pending]:
+        """Return everything that is pending, also what a fight's pause holds back."""
+        return dict(self._pending.get(owner, {}))
+
     def due(self, owner: ObjectRef) -> dict[ObjectId, Pending]:
         """Return what may be corrected now."""
         now = self._clock.monotonic()

@@ -130,12 +130,13 @@ class KustomizationReconciler:
             return Result()
         if await self._is_done_with_drift(attempt):
             return self._next(attempt)
+        known = self._drifts.all(attempt.ref)  # what comes later may come after its object's apply
         failure = await self._run(attempt)
         if failure is not None:
             await outcome.fail(attempt, failure)
             raise outcome.leaf(attempt, failure)
         await outcome.succeed(attempt)
-        self._drifts.settle(attempt.ref)
+        self._drifts.settle(attempt.ref, known)
         return self._next(attempt)
 
     # Drift ----------------------------------------------------------------------------------
@@ -244,14 +245,22 @@ class KustomizationReconciler:
             force=attempt.item.spec.force,
             at_interval=cause == _INTERVAL or attempt.is_requested,
         )
-        async with asyncio.timeout(_SYNC_TIMEOUT_S):
-            await self._context.tracker.synced(attempt.ref)
+        await self._watched(attempt.ref)
         try:
             return await applying.apply(attempt, current, options)
         except store.StaleBuildError:
             self._known.pop(attempt.ref, None)
             await self._context.threads.run(self._store.drop, _file_name(attempt.ref))
             return await applying.apply(attempt, await self._build(attempt, found), options)
+
+    async def _watched(self, ref: ObjectRef) -> None:
+        """Wait until the watches of what is owned have listed, so that nothing is asked in vain."""
+        try:
+            async with asyncio.timeout(_SYNC_TIMEOUT_S):
+                await self._context.tracker.synced(ref)
+        except TimeoutError:
+            text = f"the watches of its objects have not listed within {_SYNC_TIMEOUT_S:g}s"
+            raise TransientError(meta.RECONCILIATION_FAILED, text) from None
 
     async def _correct_while_waiting(self, attempt: Attempt, current: Build) -> None:
         try:

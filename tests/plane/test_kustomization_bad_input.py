@@ -120,6 +120,7 @@ async def test_encrypted_secret_is_refused_also_in_string_data(world, namespace)
     )
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 async def test_five_megabytes_in_one_manifest_is_refused_by_the_server_alone(world, namespace):
     text = config_map("a", namespace) + "data:\n  k: " + "x" * 5_000_000 + "\n"
     await reject(world, {"x.yaml": text}, meta.RECONCILIATION_FAILED)

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from kube.objects import JsonObject
 
 CRDS = Path(__file__).parents[2] / "api" / "crds"
-WAIT_S = 20.0
+WAIT_S = 60.0
 """How long anything may take before a test fails."""
 KUSTOMIZATIONS = Resource(
     GVK(meta.KUSTOMIZE_GROUP, "v1", "Kustomization"), "kustomizations", is_namespaced=True
@@ -216,7 +216,7 @@ class World:
                 await self.idle(name)
         except TimeoutError:
             item = self.get(name)
-            raise AssertionError(f"not reached: {item.status if item else None}") from None
+            raise AssertionError(f"not reached: {item.status.conditions if item else None}") from None
         return self.get(name)  # type: ignore[return-value]  # a caller that waits for None ignores it
 
     async def _changed(self, is_reached: Callable[[], bool]) -> None:
