@@ -9,14 +9,14 @@ PYTEST := $(BIN)/python -m pytest
 PYTHON ?= python3.13 python3.12 python3.11 python3.14 python3 python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check format test unit wire plane e2e demo demo-down bench soak cluster-up cluster-down \
+.PHONY: help venv check format test unit wire parity plane e2e demo demo-down bench soak cluster-up cluster-down \
 	tools crds lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PODS=1  cluster-up, demo: with pods that become Ready     KEEP=1  demo: leave all of it running"
-	@echo "  ARGS=   unit, wire, plane, e2e, bench, soak: further arguments, as in ARGS='-k prune'"
+	@echo "  ARGS=   unit, wire, parity, plane, e2e, bench, soak: further arguments, as in ARGS='-k prune'"
 
 demo: $(STAMP) ## Show all of it on a cluster of its own: push, delete, edit by hand, webhook
 	@$(BIN)/python -m demo $(if $(PODS),--pods) $(if $(KEEP),--keep) $(ARGS)
@@ -44,6 +44,9 @@ unit: $(STAMP) ## Test what is pure, in seconds
 
 wire: $(STAMP) ## Test against real servers: Git over HTTP, TLS
 	$(PYTEST) tests/wire $(ARGS)
+
+parity: tools ## Compare with the real kustomize
+	$(PYTEST) tests/parity $(ARGS)
 
 plane: tools ## Test against a real API server
 	$(PYTEST) tests/plane $(ARGS)

@@ -41,8 +41,9 @@ def main() -> int:
     parser.add_argument("--pods", action="store_true", help="with pods that become Ready")
     parser.add_argument("--keep", action="store_true", help="leave everything running")
     parser.add_argument("--down", action="store_true", help="end what --keep left running")
+    parser.add_argument("--folder", type=Path, default=_FOLDER, help="where it all lives")
     options = parser.parse_args()
-    stand = Stand(_FOLDER, pods=options.pods)
+    stand = Stand(options.folder, pods=options.pods)
     if options.down:
         stand.stop()
         return 0

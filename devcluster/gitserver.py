@@ -10,6 +10,7 @@ import argparse
 import base64
 import contextlib
 import hmac
+import itertools
 import os
 import signal
 import ssl
@@ -109,12 +110,17 @@ class GitServer:
         return Repo(self.root / f"{name}.git", self.root / f"{name}.work", branch=branch)
 
     @contextlib.contextmanager
-    def stalled(self) -> Iterator[None]:
-        """Let every request wait until the block ends; then it is answered."""
-        release = threading.Event()
+    def stalled(self, after: int = 0) -> Iterator[None]:
+        """Let every request wait until the block ends; then it is answered.
+
+        Args:
+            after: answer so many requests as ever before the first one has to wait.
+        """
+        release, number = threading.Event(), itertools.count()
 
         def wait(_: _Handler) -> bool:
-            release.wait()
+            if next(number) >= after:
+                release.wait()
             return True
 
         with self._failing(wait):
