@@ -210,14 +210,23 @@ class World:
         self, name: str, is_reached: Callable[[Kustomization | None], bool]
     ) -> Kustomization:
         """Wait for a state of a Kustomization, and for its run to end."""
+        await self.until_shown(name, is_reached)
+        async with asyncio.timeout(WAIT_S):
+            await self.idle(name)
+        return self.get(name)  # type: ignore[return-value]  # a caller that waits for None ignores it
+
+    async def until_shown(
+        self, name: str, is_reached: Callable[[Kustomization | None], bool]
+    ) -> Kustomization:
+        """Wait for a state of a Kustomization, which may be in the middle of a run."""
         try:
             async with asyncio.timeout(WAIT_S):
                 await self._changed(lambda: is_reached(self.get(name)))
-                await self.idle(name)
         except TimeoutError:
             item = self.get(name)
-            raise AssertionError(f"not reached: {item.status.conditions if item else None}") from None
-        return self.get(name)  # type: ignore[return-value]  # a caller that waits for None ignores it
+            shown = item.status.conditions if item else None
+            raise AssertionError(f"not reached: {shown}") from None
+        return self.get(name)  # type: ignore[return-value]  # as above
 
     async def _changed(self, is_reached: Callable[[], bool]) -> None:
         happened = asyncio.Event()

@@ -1,0 +1,198 @@
+"""Dependencies and health: who waits, what wakes, and what ends a wait."""
+
+from __future__ import annotations
+
+import time
+
+import orjson
+import pytest
+
+from api import meta
+from kube.objects import GVK, Resource
+from runtime import conditions
+from tests.support import kustomizer
+from tests.support.kustomizer import applied, config_map, failed, ready
+
+DEPLOYMENTS = Resource(GVK("apps", "v1", "Deployment"), "deployments", is_namespaced=True)
+CONFIG_MAPS = Resource(GVK("", "v1", "ConfigMap"), "configmaps", is_namespaced=True)
+
+
+@pytest.fixture
+async def world(cluster, namespace, tmp_path):
+    async with kustomizer.running(cluster, tmp_path, namespace) as running:
+        yield running
+
+
+def deployment(namespace, name):
+    """Return a Deployment that nobody rolls out: no node runs here."""
+    return orjson.dumps(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": {"app": name}},
+                "template": {
+                    "metadata": {"labels": {"app": name}},
+                    "spec": {"containers": [{"name": "c", "image": "example.com/none"}]},
+                },
+            },
+        }
+    )
+
+
+async def report(world, name, **status):
+    """Write a Deployment's status as its controller would, if pods could run here."""
+    live = await world.context.client.get(DEPLOYMENTS, world.namespace, name)
+    generation = live["metadata"]["generation"]
+    await world.context.client.patch(
+        DEPLOYMENTS,
+        world.namespace,
+        name,
+        orjson.dumps({"status": {"observedGeneration": generation, **status}}),
+        manager="test",
+        subresource="status",
+    )
+
+
+def available():
+    now = "2026-01-01T00:00:00Z"
+    return {
+        "replicas": 1,
+        "updatedReplicas": 1,
+        "availableReplicas": 1,
+        "readyReplicas": 1,
+        "conditions": [
+            {
+                "type": "Progressing",
+                "status": "True",
+                "reason": "NewReplicaSetAvailable",
+                "lastTransitionTime": now,
+            },
+            {"type": "Available", "status": "True", "reason": "x", "lastTransitionTime": now},
+        ],
+    }
+
+
+def waiting(item):
+    return (
+        item is not None
+        and conditions.is_unknown(item.status.conditions, meta.HEALTHY)
+        and (conditions.get(item.status.conditions, meta.HEALTHY) is not None)
+    )
+
+
+async def test_dependant_follows_its_dependency_without_polling(world, namespace):
+    await world.push(
+        {"a/a.yaml": config_map("a", namespace), "b/b.yaml": config_map("b", namespace)}
+    )
+    await world.kustomize("second", path="b", dependsOn=[{"name": "first"}])
+    item = await world.until("second", failed(meta.DEPENDENCY_NOT_READY))
+    assert ready(item).message == f"dependency '{namespace}/first' not found"
+    await world.until_event("Dependencies do not meet ready condition, retrying in 30s")
+    started = time.monotonic()
+    await world.kustomize("first", path="a")
+    await world.until("second", applied(world.revision))
+    assert time.monotonic() - started < 25  # the poll would be at 30 s
+    await world.push({"a/a.yaml": config_map("a", namespace, k="2")})
+    await world.until("second", applied(world.revision))
+
+
+async def test_dependency_cycle_is_told_on_its_members_alone(world, namespace):
+    await world.push(
+        {"a/a.yaml": config_map("a", namespace), "b/b.yaml": config_map("b", namespace)}
+    )
+    await world.kustomize("one", path="a", dependsOn=[{"name": "two"}])
+    await world.kustomize("two", path="a", dependsOn=[{"name": "one"}])
+    await world.kustomize("outside", path="b")
+    await world.until("outside", applied(world.revision))
+    item = await world.until("one", failed(meta.DEPENDENCY_NOT_READY, "circular"))
+    assert ready(item).message == (
+        f"circular dependency detected: {namespace}/one -> {namespace}/two -> {namespace}/one"
+    )
+    await world.push({"b/b.yaml": config_map("b", namespace, k="2")})
+    await world.until("outside", applied(world.revision))
+
+
+async def test_wait_ends_when_the_object_becomes_healthy(world, namespace):
+    await world.push({"d.yaml": deployment(namespace, "d"), "c.yaml": config_map("c", namespace)})
+    await world.kustomize("apps", wait=True, timeout="5m")
+    item = await world.until_shown("apps", waiting)
+    assert ready(item).status == "Unknown"
+    assert item.status.observed_generation <= 0
+    assert world.controller.waiting() == 1
+    assert world.controller.active() == 0
+    await report(world, "d", **available())
+    item = await world.until("apps", applied(world.revision))
+    healthy = conditions.get(item.status.conditions, meta.HEALTHY)
+    assert healthy.message.startswith("Health check passed in ")
+    assert conditions.get(item.status.conditions, meta.RECONCILING) is None
+    before = world.requests()
+    world.controller.wake(world.ref("apps"), "interval")
+    await world.idle("apps")
+    assert world.requests() == before
+
+
+async def test_failed_object_ends_the_wait_early(world, namespace):
+    await world.push({"d.yaml": deployment(namespace, "d")})
+    await world.kustomize("apps", wait=True, timeout="5m", retryInterval="1h")
+    await world.until_shown("apps", waiting)
+    condition = {
+        "type": "Progressing",
+        "status": "False",
+        "reason": "ProgressDeadlineExceeded",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    await report(world, "d", conditions=[condition])
+    item = await world.until("apps", failed(meta.HEALTH_CHECK_FAILED))
+    assert (
+        f"failed early due to stalled resources: [Deployment/{namespace}/d status: 'Failed']"
+        in ready(item).message
+    )
+    assert conditions.is_false(item.status.conditions, meta.HEALTHY)
+    reconciling = conditions.get(item.status.conditions, meta.RECONCILING)
+    assert reconciling.reason == "ProgressingWithRetry"
+    assert reconciling.message.startswith("Running health checks for revision")
+    assert item.status.history[0].last_reconciled_status == meta.HEALTH_CHECK_FAILED
+
+
+async def test_newer_revision_ends_a_wait_long_before_its_timeout(world, namespace):
+    await world.push({"d.yaml": deployment(namespace, "d")})
+    await world.kustomize("apps", wait=True, timeout="5m")
+    await world.until_shown("apps", waiting)
+    await world.push({"d.yaml": config_map("c", namespace)})
+    item = await world.until("apps", applied(world.revision))
+    event = await world.until_event(meta.HEALTH_CHECK_CANCELED)
+    assert event.message == (
+        "Health checks canceled due to new reconciliation triggered by "
+        f"GitRepository/{namespace}/repo"
+    )
+    assert item.status.last_attempted_revision == world.revision
+
+
+async def test_named_health_check_is_watched_although_nobody_owns_the_object(world, namespace):
+    await world.push({"c.yaml": config_map("c", namespace)})
+    await world.kustomize(
+        "apps",
+        timeout="5m",
+        healthChecks=[
+            {"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "namespace": namespace}
+        ],
+    )
+    await world.until_shown("apps", waiting)
+    body = config_map("other", namespace)
+    world.cluster.kubectl("apply", "-f", "-", input=body)
+    await world.until("apps", applied(world.revision))
+
+
+async def test_drift_is_corrected_while_health_is_waited_for(world, namespace):
+    await world.push(
+        {"d.yaml": deployment(namespace, "d"), "c.yaml": config_map("c", namespace, k="1")}
+    )
+    await world.kustomize("apps", wait=True, timeout="5m")
+    await world.until_shown("apps", waiting)
+    body = orjson.dumps({"data": {"k": "hand"}})
+    await world.context.client.patch(CONFIG_MAPS, namespace, "c", body, manager="robot")
+    await world.until_event("c was edited by robot; corrected")
+    assert (await world.live("configmaps", "c"))["data"] == {"k": "1"}

@@ -1,0 +1,103 @@
+"""Who is woken by what."""
+
+from __future__ import annotations
+
+import msgspec
+
+from api import meta
+from api.artifact import Artifact
+from api.source import GitRepository, GitRepositorySpec, GitRepositoryStatus
+from reconcilers import triggers
+from tests.unit.reconcilers.test_dependencies import make
+
+
+def artifact(revision, digest="sha256:a"):
+    return Artifact(
+        digest=digest, path="p", url="u", revision=revision, last_update_time="2026-01-01T00:00:00Z"
+    )
+
+
+def source(revision=None, digest="sha256:a", **metadata):
+    return GitRepository(
+        metadata=meta.ObjectMeta(name="repo", namespace="ns", uid="s", generation=1, **metadata),
+        spec=GitRepositorySpec(url="https://example.com/r", interval="1m"),
+        status=GitRepositoryStatus(artifact=artifact(revision, digest) if revision else None),
+    )
+
+
+def change(item, **metadata):
+    return msgspec.structs.replace(
+        item, metadata=msgspec.structs.replace(item.metadata, **metadata)
+    )
+
+
+def status(item, **fields):
+    return msgspec.structs.replace(item, status=msgspec.structs.replace(item.status, **fields))
+
+
+def names(wakes):
+    return [ref.name for ref, _ in wakes]
+
+
+def test_own_changes_that_ask_for_a_run():
+    item = make("a")
+    assert triggers.needs_reconcile(None, item)
+    assert triggers.needs_reconcile(item, change(item, generation=2))
+    assert triggers.needs_reconcile(item, change(item, annotations={meta.REQUESTED_AT: "now"}))
+    assert triggers.needs_reconcile(item, change(item, deletion_timestamp="2026-01-01T00:00:00Z"))
+    assert triggers.needs_reconcile(item, change(item, uid="another"))
+
+
+def test_own_changes_that_do_not():
+    item = make("a")
+    assert not triggers.needs_reconcile(item, item)
+    assert not triggers.needs_reconcile(item, None)
+    assert not triggers.needs_reconcile(item, change(item, labels={"x": "y"}))
+    assert not triggers.needs_reconcile(item, change(item, finalizers=("f",)))
+    assert not triggers.needs_reconcile(item, status(item, last_applied_revision="r2"))
+
+
+def test_new_revision_wakes_the_users_of_the_source_in_the_order_of_their_dependencies():
+    items = [make("b", "a"), make("a"), make("x", source="elsewhere")]
+    wakes = triggers.on_source("c1", source("r1"), source("r2"), items)
+    assert names(wakes) == ["a", "b"]
+    assert wakes[0] == (meta.ObjectRef("c1", "Kustomization", "ns", "a"), "GitRepository/ns/repo")
+
+
+def test_other_digest_under_the_same_revision_wakes_too():
+    wakes = triggers.on_source("c1", source("r1"), source("r1", digest="sha256:b"), [make("a")])
+    assert names(wakes) == ["a"]
+
+
+def test_source_event_without_a_new_artifact_wakes_nobody():
+    items = [make("a")]
+    assert triggers.on_source("c1", source("r1"), source("r1"), items) == []
+    assert triggers.on_source("c1", source(), source(), items) == []
+    assert triggers.on_source("c1", source("r1"), None, items) == []
+
+
+def test_start_skips_whoever_has_dealt_with_the_revision():
+    done = status(make("done"), last_attempted_revision="r1")
+    behind = status(make("behind"), last_attempted_revision="r0")
+    failing = status(make("failing", ready="False"), last_attempted_revision="r1")
+    wakes = triggers.on_source("c1", None, source("r1"), [done, behind, failing])
+    assert names(wakes) == ["behind", "failing"]
+
+
+def test_dependants_are_woken_when_a_dependency_becomes_ready_or_moves():
+    waits, other = make("waits", "a"), make("other")
+    old, new = make("a", ready="False"), make("a")
+    assert names(triggers.on_kustomization("c1", old, new, [waits, other])) == ["waits"]
+    moved = status(new, last_applied_revision="r2")
+    assert names(triggers.on_kustomization("c1", new, moved, [waits, other])) == ["waits"]
+
+
+def test_dependency_that_fails_wakes_nobody():
+    assert (
+        triggers.on_kustomization("c1", make("a"), make("a", ready="False"), [make("w", "a")]) == []
+    )
+
+
+def test_one_member_of_a_cycle_does_not_keep_others_from_being_woken():
+    items = [make("1", "2"), make("2", "1"), make("free")]
+    assert set(names(triggers.on_source("c1", None, source("r9"), items))) == {"1", "2", "free"}
