@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from api import meta
+from api.meta import ObjectRef
 from kube import auth, errors
 from kube.apply import ApplyError, ApplyOptions
 from kube.changes import Action
@@ -616,3 +617,50 @@ async def test_verify_asks_about_every_object_and_writes_none(
     assert counts["dry-run"] == 10
     assert "apply" not in counts
     assert actions(changes) == [Action.UNCHANGED] * 10
+
+
+async def test_instance_signs_in_its_own_name_and_absorbs_the_flux_cli(
+    cluster: Access, namespace: str
+) -> None:
+    owner = ObjectRef("test", "FluxInstance", "flux-system", "flux")
+    wanted = [engine.config_map(namespace, "a", {"ours": "1"})]
+    old = engine.config_map(namespace, "a", {"ours": "1", "old": "1"})
+    async with engine.running(cluster) as plant:
+        await plant.client.apply(
+            engine.CONFIG_MAPS, orjson.dumps(old), namespace, "a", manager="flux"
+        )
+        assert actions(await plant.apply(wanted, owner=owner)) == [Action.CONFIGURED]
+        live = await plant.client.get(engine.CONFIG_MAPS, namespace, "a")
+        assert live["data"] == {"ours": "1"}
+        assert live["metadata"]["labels"] == {
+            f"{meta.INSTANCE_GROUP}/name": "flux",
+            f"{meta.INSTANCE_GROUP}/namespace": "flux-system",
+        }
+        managers = [entry["manager"] for entry in live["metadata"]["managedFields"]]
+        assert managers == [meta.INSTANCE_MANAGER]
+        await plant.tracker.synced(owner)
+        plant.requests()
+        await plant.apply(wanted, AT_INTERVAL, owner)
+        assert plant.requests() == {}
+
+
+async def test_take_over_of_an_object_that_changes_meanwhile_is_tried_again(
+    cluster: Access, namespace: str
+) -> None:
+    """Somebody writes between the look and the patch, which is bound to what was looked at."""
+    wanted = [engine.config_map(namespace, f"cm-{number}", {"ours": "1"}) for number in range(8)]
+    async with engine.running(cluster) as plant:
+        await plant.apply(wanted)
+        for each in wanted:
+            name = each["metadata"]["name"]
+            await patch(plant, namespace, name, {"data": {"extra": "x"}}, manager="kubectl-edit")
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(4):
+                for each in wanted:
+                    body = {"metadata": {"annotations": {"tick": str(number)}}}
+                    name = each["metadata"]["name"]
+                    tasks.create_task(patch(plant, namespace, name, body, manager="ticker"))
+            applied = tasks.create_task(plant.apply(wanted, ApplyOptions(verify=True)))
+        assert actions(applied.result()) == [Action.CONFIGURED] * 8
+        for each in wanted:
+            assert await data(plant, namespace, each["metadata"]["name"]) == {"ours": "1"}
