@@ -166,6 +166,8 @@ class Engine:
                 *triggers.on_kustomization(name, old, new, everything),
                 *instance.on_sync(name, old, new),
             ]
+        if kind is kinds.INSTANCE:
+            return instance.on_instance(name, old, new)
         wakes: triggers.Wakes = []
         if triggers.needs_reconcile(old, new):
             wakes.append((new.ref(name), str(new.ref(name))))
