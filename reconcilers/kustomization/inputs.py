@@ -70,11 +70,16 @@ def check_dependencies(context: ClusterContext, item: Kustomization, revision: s
 
     Raises:
         WaitingError: one of them is not ready; its progress wakes this one.
+        TransientError: it depends on itself through others; no waiting ends that, somebody must.
     """
-    unmet = dependencies.unmet(item, revision, context.kustomizations.get)
-    if unmet:
-        delay_s = context.settings.requeue_dependency_s
-        raise WaitingError(meta.DEPENDENCY_NOT_READY, unmet, requeue_after_s=delay_s)
+    lookup = context.kustomizations.get
+    unmet = dependencies.unmet(item, revision, lookup)
+    if not unmet:
+        return
+    delay_s = context.settings.requeue_dependency_s
+    if dependencies.cycle(item, lookup):
+        raise TransientError(meta.DEPENDENCY_NOT_READY, unmet, retry_after_s=delay_s)
+    raise WaitingError(meta.DEPENDENCY_NOT_READY, unmet, requeue_after_s=delay_s)
 
 
 async def open_tree(attempt: Attempt, artifact: Artifact) -> Tree:
