@@ -104,6 +104,8 @@ class App:
         found, complaint = await tools.look(settings)
         if complaint:
             logger.warning("a tool is missing", extra={"reason": complaint})
+        fetcher = git.GitFetcher(settings.data_dir / "git", slow, processes, self._clock)
+        stack.callback(fetcher.close)
         await self._artifacts.open()
         stack.push_async_callback(self._artifacts.close)
         return shared.Shared(
@@ -112,7 +114,7 @@ class App:
             metrics=self._metrics,
             threads=threads,
             processes=processes,
-            git=git.GitFetcher(settings.data_dir / "git", slow, processes, self._clock),
+            git=fetcher,
             tools=found,
             limits=settings.limits,
             data_dir=settings.data_dir,

@@ -1,1 +1,1 @@
-"""PLACEHOLDER."""
+"""Spec and credentials in, artifact out: fetching from Git and keeping what was fetched."""

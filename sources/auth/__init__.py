@@ -1,1 +1,1 @@
-"""PLACEHOLDER."""
+"""Credentials of sources, one module for each kind."""
