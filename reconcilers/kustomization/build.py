@@ -9,6 +9,7 @@ that holds the files of the artifact that it reads and nothing else.
 
     manifest.BuildError      the source cannot be built; message as Flux words it
     planning.PathNotFound    there is no such directory in the source
+    DirectoryError           there is no private directory to build in
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ Known: TypeAlias = "Mapping[bytes, tuple[Desired, ...]]"
 """Units of the last build that may be copied."""
 
 
+class DirectoryError(Exception):
+    """There is no private directory to build in."""
+
+
 class _NotPlainError(Exception):
     """A file needs kustomize after all."""
 
@@ -95,7 +100,8 @@ class Builder:
             PathNotFound: there is no such directory.
             BuildError: the source cannot be built.
             TransientError: an object may not be applied as it is.
-            OSError: the file system refused.
+            DirectoryError: there is no private directory to build in.
+            OSError: the artifact cannot be read, or the build not be written.
         """
         plan = await self._threads.run(planning.plan, request, self._tools.kustomize_version)
         last = await self._threads.run(self._store.load, request.name)
@@ -216,9 +222,16 @@ def _unique(units: Iterator[Unit], known: Known, *, is_plain: bool) -> Iterator[
 
 
 def _make_directory(parent: Path) -> Path:
-    """Make a directory that only this process's user can read."""
-    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Path(os.path.realpath(tempfile.mkdtemp(prefix="build-", dir=parent)))
+    """Make a directory that only this process's user can read.
+
+    Raises:
+        DirectoryError: the file system refused.
+    """
+    try:
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Path(os.path.realpath(tempfile.mkdtemp(prefix="build-", dir=parent)))
+    except OSError as err:
+        raise DirectoryError(err.strerror or str(err)) from err
 
 
 def _materialise(directory: Path, tree: Tree, plan: Plan) -> None:

@@ -10,7 +10,7 @@ from api import durations, meta
 from kube import health as kube_health
 from kube.changes import Action
 from kube.objects import ObjectId
-from reconcilers.kustomization import health, store, timing
+from reconcilers.kustomization import health, outcome, store, timing
 from reconcilers.kustomization.health import CancelledByNews, Checked, HealthError
 from runtime import conditions
 from runtime.errors import SupersededError, TransientError
@@ -32,7 +32,7 @@ async def run(
     seen: Seen,
     *,
     rng: random.Random,
-    is_news: Callable[[], bool],
+    find_news: Callable[[], str | None],
     between: Callable[[], Awaitable[None]],
 ) -> None:
     """Check health as the spec asks, and wait for it without a worker.
@@ -43,7 +43,7 @@ async def run(
         changes: what that did.
         seen: what earlier checks found.
         rng: spreads the pauses of watches.
-        is_news: see `health.Wait`.
+        find_news: see `health.Wait`.
         between: see `health.Wait`.
 
     Raises:
@@ -63,7 +63,7 @@ async def run(
         clock=context.clock,
         rng=rng,
         superseded=attempt.run.work.superseded,
-        is_news=is_news,
+        find_news=find_news,
         between=between,
     )
     await _watch(attempt, health.Watcher(wait, checked, seen), bool(changes.loud))
@@ -83,8 +83,7 @@ async def _watch(attempt: Attempt, watcher: health.Watcher, has_changed: bool) -
         text = f"health check failed after {took}: {err}"
         raise TransientError(meta.HEALTH_CHECK_FAILED, text) from err
     except CancelledByNews as err:
-        by = attempt.run.work.superseded_by
-        text = f"New reconciliation triggered by {by}"
+        text = f"{outcome.TRIGGERED_BY}{err}"
         raise SupersededError(meta.HEALTH_CHECK_CANCELED, text) from err
     _pass(attempt, clock.monotonic() - started_s, is_waiting or has_changed)
 

@@ -59,7 +59,7 @@ class HealthError(Exception):
 
 
 class CancelledByNews(Exception):  # noqa: N818 - says what happened
-    """Something newer is to be applied; the wait is pointless."""
+    """Something newer is to be applied, so the wait is pointless; the message names what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ class Wait:
     """Spreads the pauses of watches."""
     superseded: asyncio.Event
     """Set when the Kustomization was woken meanwhile."""
-    is_news: Callable[[], bool]
-    """Whether a wake-up brought anything newer to apply."""
+    find_news: Callable[[], str | None]
+    """What brought anything newer to apply, if anything did: ``Kind/namespace/name``."""
     between: Callable[[], Awaitable[None]]
     """Called on a wake-up that brought nothing newer; puts drift right."""
 
@@ -170,6 +170,7 @@ class Watcher:
 
     async def _loop(self, changes: Changes) -> None:
         await self._judge(set(self._pending))
+        looked_s = self._wait.clock.monotonic()
         while self._pending:
             changed: set[ObjectId] = set()
             tick_s = NEWS_TICK_S if self._wait.superseded.is_set() else TICK_S
@@ -177,10 +178,21 @@ class Watcher:
                 async with asyncio.timeout(tick_s):
                     changed = await changes.wait()
             if self._wait.superseded.is_set():
-                if self._wait.is_news():
-                    raise CancelledByNews
-                await self._wait.between()
-            await self._judge((changed or self._pending) & self._pending)
+                await self._look_for_news()
+            if self._wait.clock.monotonic() - looked_s >= TICK_S:
+                changed, looked_s = set(self._pending), self._wait.clock.monotonic()
+            await self._judge(changed & self._pending)
+
+    async def _look_for_news(self) -> None:
+        """Find out what a wake-up was for, and put drift right if it was for that.
+
+        Raises:
+            CancelledByNews: something newer is to be applied.
+        """
+        news = self._wait.find_news()
+        if news is not None:
+            raise CancelledByNews(news)
+        await self._wait.between()
 
     def _is_known(self, obj: ObjectId) -> bool:
         live = self._wait.tracker.live(obj)

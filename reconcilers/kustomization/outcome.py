@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from reconcilers.kustomization.attempt import Attempt
 
 _COMMIT_STATUS: Final = {f"{meta.KUSTOMIZE_GROUP}/commit_status": "update"}
+TRIGGERED_BY: Final = "New reconciliation triggered by "
+"""How the message begins that ends a wait for something newer."""
 _IN_HISTORY: Final = frozenset(
     {
         meta.RECONCILIATION_SUCCEEDED,
@@ -101,7 +103,7 @@ def _set_retrying(attempt: Attempt) -> None:
 def _tell(attempt: Attempt, failure: GitOpsError) -> None:
     match failure:
         case SupersededError():
-            by = attempt.run.work.superseded_by
+            by = failure.message.removeprefix(TRIGGERED_BY)
             text = f"Health checks canceled due to new reconciliation triggered by {by}"
             attempt.notice(failure.reason, text)
         case WaitingError() if failure.reason == meta.DEPENDENCY_NOT_READY:

@@ -18,7 +18,7 @@ from kube import errors
 from kube.apply import ApplyError, ApplyOptions
 from kube.fights import Fights
 from kube.objects import GVK
-from reconcilers import steps
+from reconcilers import dependencies, steps
 from reconcilers.kustomization import (
     applying,
     build,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 _DRIFT: Final = "drift"
 """How the cause of a wake-up begins that a watch of one of our objects gave."""
 _INTERVAL: Final = "interval"
+_NO_DIRECTORY: Final = "DirectoryCreationFailed"
 _EARLY: Final = 0.9
 """Share of the interval after which an interval's run counts as due, jitter included."""
 _SYNC_TIMEOUT_S: Final = 30.0
@@ -198,7 +199,7 @@ class KustomizationReconciler:
             changes,
             known.seen,
             rng=self._rng,
-            is_news=lambda: self._is_news(attempt, found),
+            find_news=lambda: self._find_news(attempt, found),
             between=lambda: self._correct_while_waiting(attempt, current),
         )
 
@@ -227,9 +228,11 @@ class KustomizationReconciler:
             raise TransientError(meta.ARTIFACT_FAILED, str(err)) from err
         except manifest.BuildError as err:
             raise TransientError(meta.BUILD_FAILED, str(err)) from err
+        except build.DirectoryError as err:
+            raise TransientError(_NO_DIRECTORY, f"tmp dir error: {err}") from err
         except OSError as err:
-            text = f"tmp dir error: {err.strerror or err}"
-            raise TransientError("DirectoryCreationFailed", text) from err
+            text = f"failed to read artifact: {err.strerror or err}"
+            raise TransientError(meta.ARTIFACT_FAILED, text) from err
         self._context.metrics.builds.labels(built.way, attempt.ref.cluster).inc()
         attempt.digest = built.build.digest
         return built.build
@@ -272,20 +275,22 @@ class KustomizationReconciler:
 
     def _inputs(self, item: Kustomization) -> tuple[object, ...]:
         """Return what a run depends on, the request token last."""
-        reference = item.spec.source_ref
-        source = self._context.gitrepositories.get(
-            reference.namespace or item.metadata.namespace, reference.name
-        )
+        key = dependencies.source_of(item)
+        source = self._context.gitrepositories.get(key.namespace, key.name)
         artifact = source.status.artifact if source else None
         revision = (artifact.revision, artifact.digest) if artifact else ()
         return (item.metadata.uid, item.metadata.generation, revision, item.requested_at)
 
-    def _is_news(self, attempt: Attempt, found: tuple[object, ...]) -> bool:
-        """Whether the Kustomization or its source is newer than what this run applies."""
+    def _find_news(self, attempt: Attempt, found: tuple[object, ...]) -> str | None:
+        """Return what is newer than this run: the Kustomization, its source, or None."""
         item = self._context.kustomizations.get(attempt.ref.namespace, attempt.ref.name)
         if item is None or item.metadata.deletion_timestamp or item.spec.suspend:
-            return True
-        return self._inputs(item) != found
+            return str(attempt.ref)
+        now = self._inputs(item)
+        if now == found:
+            return None
+        is_source = now[2] != found[2]
+        return str(dependencies.source_of(item) if is_source else attempt.ref)
 
     def _remember(self, attempt: Attempt, found: tuple[object, ...], current: Build) -> _Known:
         known = self._known.get(attempt.ref)

@@ -13,7 +13,6 @@ from runtime import conditions
 from tests.support import kustomizer
 from tests.support.kustomizer import applied, config_map, failed, ready
 
-DEPLOYMENTS = Resource(GVK("apps", "v1", "Deployment"), "deployments", is_namespaced=True)
 CONFIG_MAPS = Resource(GVK("", "v1", "ConfigMap"), "configmaps", is_namespaced=True)
 
 
@@ -23,56 +22,35 @@ async def world(cluster, namespace, tmp_path):
         yield running
 
 
-def deployment(namespace, name):
-    """Return a Deployment that nobody rolls out: no node runs here."""
+def child(namespace, name):
+    """Return a GitRepository that nobody reconciles: it is in progress until a status says more."""
     return orjson.dumps(
         {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
+            "apiVersion": "source.toolkit.fluxcd.io/v1",
+            "kind": "GitRepository",
             "metadata": {"name": name, "namespace": namespace},
-            "spec": {
-                "replicas": 1,
-                "selector": {"matchLabels": {"app": name}},
-                "template": {
-                    "metadata": {"labels": {"app": name}},
-                    "spec": {"containers": [{"name": "c", "image": "example.com/none"}]},
-                },
-            },
+            "spec": {"url": "https://example.com/none", "interval": "1h"},
         }
     )
 
 
-async def report(world, name, **status):
-    """Write a Deployment's status as its controller would, if pods could run here."""
-    live = await world.context.client.get(DEPLOYMENTS, world.namespace, name)
-    generation = live["metadata"]["generation"]
+async def report(world, name, type_):
+    """Write a status as its controller would."""
+    condition = {
+        "type": type_,
+        "status": "True",
+        "reason": "Test",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
     await world.context.client.patch(
-        DEPLOYMENTS,
+        kustomizer.REPOSITORIES,
         world.namespace,
         name,
-        orjson.dumps({"status": {"observedGeneration": generation, **status}}),
+        orjson.dumps({"status": {"observedGeneration": 1, "conditions": [condition]}}),
         manager="test",
         subresource="status",
     )
-
-
-def available():
-    now = "2026-01-01T00:00:00Z"
-    return {
-        "replicas": 1,
-        "updatedReplicas": 1,
-        "availableReplicas": 1,
-        "readyReplicas": 1,
-        "conditions": [
-            {
-                "type": "Progressing",
-                "status": "True",
-                "reason": "NewReplicaSetAvailable",
-                "lastTransitionTime": now,
-            },
-            {"type": "Available", "status": "True", "reason": "x", "lastTransitionTime": now},
-        ],
-    }
 
 
 def waiting(item):
@@ -116,14 +94,14 @@ async def test_dependency_cycle_is_told_on_its_members_alone(world, namespace):
 
 
 async def test_wait_ends_when_the_object_becomes_healthy(world, namespace):
-    await world.push({"d.yaml": deployment(namespace, "d"), "c.yaml": config_map("c", namespace)})
+    await world.push({"d.yaml": child(namespace, "d"), "c.yaml": config_map("c", namespace)})
     await world.kustomize("apps", wait=True, timeout="5m")
     item = await world.until_shown("apps", waiting)
     assert ready(item).status == "Unknown"
     assert item.status.observed_generation <= 0
     assert world.controller.waiting() == 1
     assert world.controller.active() == 0
-    await report(world, "d", **available())
+    await report(world, "d", "Ready")
     item = await world.until("apps", applied(world.revision))
     healthy = conditions.get(item.status.conditions, meta.HEALTHY)
     assert healthy.message.startswith("Health check passed in ")
@@ -135,19 +113,13 @@ async def test_wait_ends_when_the_object_becomes_healthy(world, namespace):
 
 
 async def test_failed_object_ends_the_wait_early(world, namespace):
-    await world.push({"d.yaml": deployment(namespace, "d")})
+    await world.push({"d.yaml": child(namespace, "d")})
     await world.kustomize("apps", wait=True, timeout="5m", retryInterval="1h")
     await world.until_shown("apps", waiting)
-    condition = {
-        "type": "Progressing",
-        "status": "False",
-        "reason": "ProgressDeadlineExceeded",
-        "lastTransitionTime": "2026-01-01T00:00:00Z",
-    }
-    await report(world, "d", conditions=[condition])
+    await report(world, "d", "Stalled")
     item = await world.until("apps", failed(meta.HEALTH_CHECK_FAILED))
     assert (
-        f"failed early due to stalled resources: [Deployment/{namespace}/d status: 'Failed']"
+        f"failed early due to stalled resources: [GitRepository/{namespace}/d status: 'Failed']"
         in ready(item).message
     )
     assert conditions.is_false(item.status.conditions, meta.HEALTHY)
@@ -158,7 +130,7 @@ async def test_failed_object_ends_the_wait_early(world, namespace):
 
 
 async def test_newer_revision_ends_a_wait_long_before_its_timeout(world, namespace):
-    await world.push({"d.yaml": deployment(namespace, "d")})
+    await world.push({"d.yaml": child(namespace, "d")})
     await world.kustomize("apps", wait=True, timeout="5m")
     await world.until_shown("apps", waiting)
     await world.push({"d.yaml": config_map("c", namespace)})
@@ -187,9 +159,7 @@ async def test_named_health_check_is_watched_although_nobody_owns_the_object(wor
 
 
 async def test_drift_is_corrected_while_health_is_waited_for(world, namespace):
-    await world.push(
-        {"d.yaml": deployment(namespace, "d"), "c.yaml": config_map("c", namespace, k="1")}
-    )
+    await world.push({"d.yaml": child(namespace, "d"), "c.yaml": config_map("c", namespace, k="1")})
     await world.kustomize("apps", wait=True, timeout="5m")
     await world.until_shown("apps", waiting)
     body = orjson.dumps({"data": {"k": "hand"}})

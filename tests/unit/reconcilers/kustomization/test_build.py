@@ -239,7 +239,7 @@ async def test_five_megabyte_manifest_builds(builder):
 
 async def test_missing_kustomize_says_what_to_do(tmp_path, threads):
     without = make(tmp_path, threads, tools=Tools())
-    with pytest.raises(BuildError, match="install it or name it in config.toml"):
+    with pytest.raises(BuildError, match=r"install it or name it in config.toml"):
         await without.build(request({"kustomization.yaml": "resources: []\n"}))
 
 
@@ -254,7 +254,7 @@ async def test_unknown_fields_of_the_root_file_vanish(builder):
 async def test_remote_base_is_refused_where_settings_say_so(tmp_path, threads):
     strict = make(tmp_path, threads, allow_remote_bases=False)
     files = {"kustomization.yaml": "resources: [https://example.com/base?ref=v1]\n"}
-    with pytest.raises(BuildError, match="remote bases are not allowed: https://example.com"):
+    with pytest.raises(BuildError, match=r"remote bases are not allowed: https://example.com"):
         await strict.build(request(files))
 
 

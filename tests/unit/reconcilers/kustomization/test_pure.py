@@ -253,12 +253,12 @@ def test_other_secrets_are_not():
 
 @pytest.mark.parametrize("obj", [{}, {"apiVersion": "v1", "kind": "A"}, {**SECRET, "metadata": 5}])
 def test_object_without_identity_is_told_by_its_place(obj):
-    with pytest.raises(BuildError, match="name from: x.yaml document 1"):
+    with pytest.raises(BuildError, match=r"name from: x.yaml document 1"):
         manifest.check_identity(obj, "x.yaml document 1")
 
 
 def test_document_that_is_no_object_is_told_by_its_number():
-    with pytest.raises(BuildError, match="a.yaml document 2 is not a Kubernetes object"):
+    with pytest.raises(BuildError, match=r"a.yaml document 2 is not a Kubernetes object"):
         list(manifest.objects(iter([None, [1]]), "a.yaml"))
 
 
