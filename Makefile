@@ -87,7 +87,8 @@ clean: ## Stop the cluster and delete what was made here; the builds in the cach
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements-dev.txt pyproject.toml
-	@for each in $(PYTHON); do \
+	@[ -x $(BIN)/python ] && exit; \
+	for each in $(PYTHON); do \
 		if "$$each" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 			python="$$each"; break; \
 		fi; \
@@ -98,7 +99,8 @@ $(STAMP): requirements-dev.txt pyproject.toml
 		echo "or name one: make PYTHON=/path/to/python3" >&2; exit 1; \
 	fi; \
 	echo "making $(VENV) with $$(command -v "$$python"), a minute or so"; \
-	"$$python" -m venv $(VENV) || { echo "Debian, Ubuntu: apt install python3-venv" >&2; exit 1; }
+	"$$python" -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "Debian, Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
