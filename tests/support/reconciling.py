@@ -219,7 +219,7 @@ async def _disconnected() -> None:
     loop: Any = asyncio.get_running_loop()
     with suppress(TimeoutError):
         async with asyncio.timeout(2):
-            while loop._transports:  # noqa: ASYNC110 - there is no event for it
+            while any(each.get_protocol() for each in loop._transports.values()):  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.005)
 
 
