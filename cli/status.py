@@ -11,13 +11,14 @@ import msgspec
 from api import __version__
 from cli import access, daemon_client, failure, objects, settings, status_text
 from daemon import kinds, report
+from daemon import settings as daemon_settings
 from kube import errors
 from kube.connection import AuthError
 
 if TYPE_CHECKING:
     import argparse
 
-    from daemon.settings import Cluster, Settings
+    from daemon.settings import Cluster
 
 _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 _LOOK_S = 2.0
@@ -34,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Print the state; fails when the daemon is down, a cluster is away or an object not ready."""
     while True:
-        found, is_running = look(args, settings.load(args))
+        found, is_running = look(args)
         text = (
             msgspec.json.encode(found).decode()
             if args.output == "json"
@@ -48,19 +49,20 @@ def execute(args: argparse.Namespace) -> int:
         time.sleep(_LOOK_S)  # noqa: TID251 - a command-line program without a loop to block
 
 
-def look(args: argparse.Namespace, loaded: Settings) -> tuple[report.Report, bool]:
+def look(args: argparse.Namespace) -> tuple[report.Report, bool]:
     """Ask the daemon, or the clusters themselves where none runs.
 
     Returns:
         The report, and whether a daemon runs.
 
     Raises:
-        failure.UsageError: no cluster has the name that was given.
+        failure.UsageError: no cluster has the name that was given; or no daemon runs and the
+            settings are wrong.
     """
-    found = daemon_client.status(loaded.control_socket)
+    found = daemon_client.status(daemon_settings.control_socket(settings.path(args)))
     is_running = found is not None
     if found is None:
-        clusters = access.chosen(args) if loaded.clusters else ()
+        clusters = access.chosen(args) if settings.load(args).clusters else ()
         states = tuple(_ask(cluster) for cluster in clusters)
         found = report.Report(
             version=__version__,

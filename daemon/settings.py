@@ -241,6 +241,19 @@ def parse(text: str, origin: str) -> Settings:
         raise SettingsError(f"{origin}: {_explain(str(err))}") from err
 
 
+def control_socket(path: Path) -> Path:
+    """Return where the daemon of a configuration file listens, also while the file is wrong.
+
+    Whoever made a mistake in it wants to be told so by ``gitopsd status``.
+    """
+    try:
+        table = tomllib.loads(path.read_text()).get("daemon", {})
+        daemon = msgspec.convert(table, Daemon, dec_hook=_decode_path)
+    except (OSError, ValueError, msgspec.ValidationError):
+        daemon = Daemon()
+    return Settings(daemon=daemon).control_socket
+
+
 def read_secret(path: Path) -> bytes:
     """Read a secret file, without the newline that editors add at its end.
 

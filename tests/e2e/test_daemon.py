@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from devcluster import access
+from devcluster import access, toolcache
 from devcluster.daemon import Daemon
 
 if TYPE_CHECKING:
@@ -43,7 +43,11 @@ spec:
 @pytest.fixture
 def daemon(cluster: Cluster, tmp_path: Path) -> Iterator[Daemon]:
     """A daemon that is not started yet, and is ended whatever the test does."""
-    made = Daemon(tmp_path / "d", {"home": cluster.kubeconfig}, access.program("kustomize"))
+    made = Daemon(
+        tmp_path / "d",
+        {"home": cluster.kubeconfig},
+        toolcache.ensure(toolcache.KUSTOMIZE) / "kustomize",
+    )
     yield made
     made.stop()
     with contextlib.suppress(access.KubectlError):  # the CRD may not be there yet

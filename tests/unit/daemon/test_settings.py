@@ -146,6 +146,30 @@ def test_control_socket_lies_in_the_data_directory_by_default() -> None:
     assert loaded.control_socket == Path("/data/control.sock")
 
 
+@pytest.mark.parametrize(
+    ("text", "socket"),
+    [
+        ('[daemon]\ndata_dir = "/data"\n[frobnicate]\n', "/data/control.sock"),
+        ('[daemon]\ncontrol_socket = "/run/x.sock"\n[listen]\nwebhooks = 1\n', "/run/x.sock"),
+    ],
+)
+def test_control_socket_is_found_in_a_file_that_is_wrong_elsewhere(
+    tmp_path: Path, text: str, socket: str
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+
+    assert settings.control_socket(file) == Path(socket)
+
+
+@pytest.mark.parametrize("text", ["[daemon", "[daemon]\nno_such_key = 1"])
+def test_control_socket_is_the_default_where_nothing_can_be_read(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+
+    assert settings.control_socket(file) == settings.Settings().control_socket
+
+
 def test_secret_is_read_without_its_last_newline(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_bytes(b"s3cret\n")
