@@ -60,6 +60,7 @@ async def apply(attempt: Attempt, build: Build, options: ApplyOptions) -> Change
     adds = len(both) > len(old)
 
     async def write_ahead() -> None:
+        attempt.is_busy = True
         if adds:
             await attempt.write(inventory=as_status(in_order(both)))
             attempt.change(inventory=attempt.item.status.inventory)

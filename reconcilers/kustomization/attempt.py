@@ -53,6 +53,8 @@ class Attempt:
         self.before = item.status
         """The status that the run found."""
         self.artifact: Artifact | None = None
+        self.is_busy = False
+        """Whether the run has come to write or to wait for something."""
         self.digest = ""
         """Of the build, once there is one."""
         self.notices: list[Notice] = []
@@ -165,9 +167,20 @@ class Attempt:
                 async with asyncio.timeout(SLOW_S):
                     await done.wait()
             except TimeoutError:
-                if seen and seen == self._progress != self._shown:
+                is_new = seen == self._progress != self._shown
+                if seen and is_new and self._is_worth_showing():
                     self._shown = seen
                     await self._show(seen)
+
+    def _is_worth_showing(self) -> bool:
+        """Whether the run is about anything new: a slow look at what is well already is not."""
+        before, generation = self.before, self.item.metadata.generation
+        is_settled = (
+            conditions.is_true(before.conditions, meta.READY)
+            and before.observed_generation == generation
+            and before.last_applied_revision == self.revision
+        )
+        return self.is_busy or not is_settled
 
     async def _show(self, message: str) -> None:
         shown = self.item.status.conditions

@@ -75,6 +75,7 @@ async def _watch(attempt: Attempt, watcher: health.Watcher, has_changed: bool) -
     try:
         is_waiting = not await watcher.look()
         if is_waiting:
+            attempt.is_busy = True
             attempt.publish()
             async with attempt.run.released():
                 await watcher.until_healthy(timing.timeout_s(attempt.item.spec))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
@@ -41,7 +42,7 @@ async def test_thousand_objects_cost_what_changes_and_nothing_else(cluster, name
         await world.until("apps", applied(world.revision))
         mark("push of a deletion")
         spent = {}
-        for (_, before, sent), (name, after, now) in zip(marks, marks[1:], strict=False):
+        for (_, before, sent), (name, after, now) in itertools.pairwise(marks):
             new = {key: now[key] - sent.get(key, 0) for key in now if now[key] != sent.get(key, 0)}
             spent[name] = (after - before, new)
             print(f"{name}: {after - before:.3f} s {new}")
