@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.bed import Bed
     from devcluster.accounting import Kind
 
-_READS = {"get", "list"}
+_READS = {"get", "list", "dry-run"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,7 @@ class Kind:
     """What requests are counted by."""
 
     verb: str
-    """get, list, patch, apply, create, update, delete, deletecollection."""
+    """get, list, patch, apply, create, update, delete, deletecollection; ``dry-run`` of any."""
     resource: str
     """Plural, with its subresource: ``kustomizations/status``."""
 
@@ -142,7 +142,8 @@ class Totals:
             named = dict(_LABEL.findall(labels.decode()))
             if named["verb"] not in _LONG and named.get("resource"):
                 resource = "/".join(filter(None, (named["resource"], named.get("subresource"))))
-                counts[Kind(named["verb"].lower(), resource)] += int(float(value))
+                verb = "dry-run" if named.get("dry_run") else named["verb"].lower()
+                counts[Kind(verb, resource)] += int(float(value))
         return counts
 
 
@@ -151,7 +152,8 @@ def _without_background(counts: Counter[Kind]) -> Counter[Kind]:
     return Counter({kind: n for kind, n in counts.items() if kind.resource not in _BACKGROUND})
 
 
-def _kind(record: dict[str, dict[str, str]]) -> Kind:
+def _kind(record: dict[str, Any]) -> Kind:
     reference = record.get("objectRef", {})
     resource = "/".join(filter(None, (reference.get("resource", ""), reference.get("subresource"))))
-    return Kind(str(record["verb"]), resource)
+    is_dry = "dryRun=" in record.get("requestURI", "")
+    return Kind("dry-run" if is_dry else record["verb"], resource)

@@ -32,6 +32,20 @@ def test_audit_log_counts_one_user_and_no_watches(tmp_path: Path) -> None:
     assert accounting.managed(counts) == 2
 
 
+def test_dry_run_is_told_from_a_write(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    record = json.loads(_record("gitopsd", "patch", "services"))
+    record["requestURI"] = "/api/v1/namespaces/x/services/y?dryRun=All&fieldManager=z"
+    log.write_text(json.dumps(record) + "\n")
+    assert AuditLog(log, "gitopsd").take() == {Kind("dry-run", "services"): 1}
+
+
+def test_lease_renewals_do_not_count(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    log.write_text(_record("gitopsd", "update", "leases"))
+    assert AuditLog(log, "gitopsd").take() == {}
+
+
 def test_audit_log_goes_on_where_it_stopped_and_waits_for_whole_lines(tmp_path: Path) -> None:
     log = tmp_path / "audit.log"
     log.write_text(_record("gitopsd", "get", "services") + '{"user"')
