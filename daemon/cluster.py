@@ -195,11 +195,11 @@ class ManagedCluster:
     def snapshot(self) -> report.ClusterState:
         """Return what there is to say of the cluster."""
         engine = self.engine
-        fault = engine.fault() if engine and self._state == SYNCED else None
+        fault = engine.fault() if engine and self._state != AWAY else ""
         return report.ClusterState(
             name=self.name,
             state=self._state,
-            message=str(fault) if fault else self._message,
+            message=fault or self._message,
             since=self._since,
             server=self._server,
             version=self._version,

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from api.served import AnyKind
     from daemon.kinds import Kind
     from daemon.shared import Shared
-    from kube import errors
     from kube.informer import Informer
     from kube.objects import ObjectId
     from reconcilers.context import ClusterContext
@@ -199,10 +198,12 @@ class Engine:
         """Return the cluster's FluxInstance, if it has one."""
         return self.context.instances.get(instance_manifest.NAMESPACE, instance_manifest.NAME)
 
-    def fault(self) -> errors.ApiError | None:
-        """Return why a cache is not current, None where all are."""
-        broken = (informer.error for informer in self._informers.values())
-        return next((error for error in broken if error), None)
+    def fault(self) -> str:
+        """Return why a part does not do its work at present; empty where all do."""
+        broken = [str(each.error) for each in self._informers.values() if each.error]
+        children = self._children.state()
+        broken += [f"{name}: {child.error}" for name, child in children.items() if child.error]
+        return next(iter(broken), "")
 
     def load(self, kind: Kind) -> tuple[int, int]:
         """Return how many keys of a kind wait, and how many are being reconciled."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -98,7 +99,7 @@ async def test_daemon_takes_and_gives_back_leases_that_nobody_holds(
 ) -> None:
     async with served.fleet(tmp_path, home) as fleet:
         for kind in ("GitRepository", "Kustomization", "Receiver", "FluxInstance"):
-            await served.until(lambda kind=kind: fleet.mode(kind) == "reconciling")
+            await served.until(functools.partial(is_led, fleet, kind))
         assert await asyncio.to_thread(holder, cluster) == fleet.shared.identity
 
     assert await asyncio.to_thread(holder, cluster) == ""
@@ -205,6 +206,10 @@ async def test_lease_lost_to_somebody_else_ends_the_reconciling(
         await served.until(lambda: fleet.mode("Kustomization") == "observing")
 
         assert fleet.mode("GitRepository") == "reconciling"
+
+
+def is_led(fleet: served.Served, kind: str) -> bool:
+    return fleet.mode(kind) == "reconciling"
 
 
 def reason(fleet: served.Served, kind: str = "Kustomization") -> str:

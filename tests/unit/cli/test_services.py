@@ -12,7 +12,7 @@ CONFIG = Path("/home/ann/my config.toml")
 DATA = Path("/home/ann/data")
 
 
-def systemd(text: str) -> configparser.ConfigParser:
+def systemd(text: str) -> configparser.RawConfigParser:
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # keys keep their case
     parser.read_string(text)

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import aiohttp
+import prometheus_client
+import pytest
+from aiohttp import web
+
+from daemon import server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.blocking("aiohttp answers for a file's status in the loop")
+
+
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[str]:
+    listener = server.Listener("metrics", "127.0.0.1:0", app)
+    await listener.open()
+    try:
+        yield f"http://{listener.bound}"
+    finally:
+        await listener.close()
+
+
+async def get(url: str, **headers: str) -> tuple[int, bytes]:
+    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as answer:
+        return answer.status, await answer.read()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "artifacts" / "home" / "gitrepository" / "apps" / "fleet"
+    folder.mkdir(parents=True)
+    (folder / "abc.tar.gz").write_bytes(b"0123456789")
+    (folder / "abc.lock").write_bytes(b"not an artifact")
+    (tmp_path / "secret.tar.gz").write_bytes(b"outside")
+    (folder / "link.tar.gz").symlink_to(tmp_path / "secret.tar.gz")
+    return tmp_path / "artifacts"
+
+
+ARTIFACT = "/home/gitrepository/apps/fleet/abc.tar.gz"
+
+
+async def test_artifact_is_served_in_whole_and_in_part(root: Path) -> None:
+    async with serving(server.artifacts_app(root)) as url:
+        assert await get(url + ARTIFACT) == (200, b"0123456789")
+        assert await get(url + ARTIFACT, Range="bytes=3-5") == (206, b"345")
+
+
+async def test_head_tells_the_size(root: Path) -> None:
+    async with (
+        serving(server.artifacts_app(root)) as url,
+        aiohttp.ClientSession() as session,
+        session.head(url + ARTIFACT) as answer,
+    ):
+        assert answer.status == 200
+        assert answer.headers["Content-Length"] == "10"
+        assert answer.headers["Content-Type"] == "application/gzip"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/home/gitrepository/apps/fleet/",
+        "/home/gitrepository/apps/fleet/abc.lock",
+        "/home/gitrepository/apps/fleet/missing.tar.gz",
+        "/home/gitrepository/apps/fleet/link.tar.gz",
+        "/home/%2e%2e/%2e%2e/secret.tar.gz",
+        "/%2fetc/passwd",
+        "/nul%00.tar.gz",
+    ],
+)
+async def test_nothing_but_artifacts_below_the_root_is_served(root: Path, path: str) -> None:
+    async with serving(server.artifacts_app(root)) as url:
+        status, body = await get(url + path)
+
+    assert status == 404
+    assert b"outside" not in body
+
+
+async def test_artifacts_cannot_be_written(root: Path) -> None:
+    async with (
+        serving(server.artifacts_app(root)) as url,
+        aiohttp.ClientSession() as session,
+        session.put(url + ARTIFACT, data=b"x") as answer,
+    ):
+        assert answer.status == 405
+
+
+async def test_metrics_and_health_are_answered() -> None:
+    registry = prometheus_client.CollectorRegistry()
+    prometheus_client.Counter("things", "Things.", registry=registry).inc()
+    state = server.Health(is_ready=False, text="home: connecting")
+
+    async with serving(server.metrics_app(registry, lambda: state)) as url:
+        status, body = await get(f"{url}/metrics")
+        assert status == 200
+        assert b"things_total 1.0" in body
+        assert await get(f"{url}/healthz") == (200, b"ok\n")
+        assert await get(f"{url}/readyz") == (503, b"home: connecting\n")
+        state = server.Health(is_ready=True, text="ok")
+        assert await get(f"{url}/readyz") == (200, b"ok\n")
+
+
+async def test_port_in_use_is_told_with_its_setting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        listener = server.Listener("webhooks", address, web.Application())
+
+        with pytest.raises(server.ListenError) as caught:
+            await listener.open()
+
+    assert str(caught.value) == (
+        f"[listen] webhooks = '{address}': another process listens there; choose another port"
+    )
+
+
+async def test_address_of_another_machine_is_told() -> None:
+    listener = server.Listener("webhooks", "203.0.113.1:0", web.Application())
+
+    with pytest.raises(server.ListenError, match=r"\[listen\] webhooks"):
+        await listener.open()
+
+
+async def test_empty_address_switches_a_listener_off() -> None:
+    listener = server.Listener("webhooks", "", web.Application())
+
+    await listener.open()
+
+    assert listener.bound == ""
+    await listener.close()
+
+
+async def test_ipv6_address_is_shown_in_brackets() -> None:
+    listener = server.Listener("metrics", "[::1]:0", web.Application())
+    try:
+        await listener.open()
+    except server.ListenError:
+        pytest.skip("this machine has no IPv6 loopback")
+
+    assert listener.bound.startswith("[::1]:")
+    await listener.close()
+    await asyncio.sleep(0)

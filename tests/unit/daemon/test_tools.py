@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon import settings, tools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.blocking("what a start looks at is looked at before anything is served")
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Makes a program that prints something for its version."""
+
+    def make(relative: str, output: str) -> Path:
+        path = tmp_path / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\necho '{output}'\n")
+        path.chmod(0o755)
+        return path
+
+    return make
+
+
+def using(data_dir: Path, named: Path | None = None) -> settings.Settings:
+    return settings.Settings(
+        daemon=settings.Daemon(data_dir=data_dir), tools=settings.Tools(kustomize=named)
+    )
+
+
+async def test_setting_wins_over_the_tools_folder_and_path(
+    tmp_path: Path, program: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = program("named/kustomize", "v5.8.2")
+    beside = program("data/tools/kustomize", "v5.7.0")
+    on_path = program("bin/kustomize", "v5.6.0")
+    monkeypatch.setenv("PATH", str(on_path.parent))
+    data = tmp_path / "data"
+
+    assert tools.find_kustomize(using(data, named)) == named
+    assert tools.find_kustomize(using(data)) == beside
+    beside.unlink()
+    assert tools.find_kustomize(using(data)) == on_path
+
+
+async def test_missing_program_is_answered_with_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    found, complaint = await tools.look(using(tmp_path))
+
+    assert found.kustomize is None
+    assert "kustomize is not installed; install it with" in complaint
+
+
+async def test_named_program_that_is_none_is_told_with_its_setting(tmp_path: Path) -> None:
+    _, complaint = await tools.look(using(tmp_path, tmp_path / "nothing"))
+
+    assert complaint.startswith("[tools] kustomize = ")
+
+
+async def test_version_is_part_of_what_is_found(
+    tmp_path: Path, program: Callable[[str, str], Path]
+) -> None:
+    named = program("kustomize", "v5.8.2")
+
+    found, complaint = await tools.look(using(tmp_path, named))
+
+    assert (found.kustomize, found.kustomize_version, complaint) == (named, "v5.8.2", "")
+
+
+@pytest.mark.parametrize(
+    ("output", "said"), [("v4.5.7", "too old"), ("hello", "does not tell its version")]
+)
+async def test_program_that_is_too_old_or_something_else_is_told(
+    tmp_path: Path, program: Callable[[str, str], Path], output: str, said: str
+) -> None:
+    _, complaint = await tools.look(using(tmp_path, program("kustomize", output)))
+
+    assert said in complaint
