@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
 import shutil
@@ -117,9 +118,11 @@ def _ends(thread: threading.Thread) -> bool:
 def _children() -> set[int]:
     tasks = Path("/proc/self/task")
     if tasks.is_dir():
-        return {
-            int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()
-        }
+        found: set[int] = set()
+        for task in tasks.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # a thread that ended just now
+                found.update(int(pid) for pid in (task / "children").read_text().split())
+        return found
     ps = subprocess.Popen(["ps", "-axo", "pid=,ppid="], stdout=subprocess.PIPE, text=True)
     rows = [line.split() for line in ps.communicate()[0].splitlines()]
     return {int(pid) for pid, parent in rows if int(parent) == os.getpid() and int(pid) != ps.pid}
