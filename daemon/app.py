@@ -98,14 +98,14 @@ class App:
         """
         settings = self._settings
         threads, slow = limits.Threads(QUICK_THREADS), limits.Threads(settings.limits.threads)
+        processes = limits.Processes(self._metrics, settings.processes)
+        fetcher = git.GitFetcher(settings.data_dir / "git", slow, processes, self._clock)
+        stack.callback(fetcher.close)  # after its threads, which the stack ends before
         for each in (threads, slow):
             stack.push_async_callback(each.aclose)
-        processes = limits.Processes(self._metrics, settings.processes)
         found, complaint = await tools.look(settings)
         if complaint:
             logger.warning("a tool is missing", extra={"reason": complaint})
-        fetcher = git.GitFetcher(settings.data_dir / "git", slow, processes, self._clock)
-        stack.callback(fetcher.close)
         await self._artifacts.open()
         stack.push_async_callback(self._artifacts.close)
         return shared.Shared(
