@@ -84,6 +84,7 @@ async def fleet(directory: Path, *clusters: settings.Cluster) -> AsyncIterator[S
             await served.fleet.stop()
     finally:
         await threads.aclose()
+        services.git.close()
 
 
 def _prepare(directory: Path) -> str:
