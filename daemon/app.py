@@ -166,7 +166,7 @@ class App:
 
         return (
             shutdown.Stage("stop intake", STOP_INTAKE_S, stop_intake),
-            shutdown.Stage("drain workers", DRAIN_S, partial(clusters.drain, DRAIN_S)),
+            shutdown.Stage("drain workers", DRAIN_S, partial(clusters.drain, DRAIN_S - 1)),
             shutdown.Stage("cancel", CANCEL_S, clusters.stop),
             shutdown.Stage("close", CLOSE_S, close),
         )

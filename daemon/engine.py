@@ -6,6 +6,7 @@ kinds. A kind that is stopped keeps its cache, since the others and ``status`` r
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from functools import partial
@@ -120,16 +121,11 @@ class Engine:
         for each in self._running.values():
             each.controller.stop_intake()
 
-    async def drain(self, timeout_s: float) -> bool:
-        """Wait for what is under way, and cancel what is left after ``timeout_s`` seconds.
-
-        Returns:
-            Whether everything ended by itself.
-        """
-        is_clean = True
-        for each in tuple(self._running.values()):
-            is_clean &= await each.controller.drain(timeout_s)
-        return is_clean
+    async def drain(self, timeout_s: float) -> None:
+        """Wait for what is under way, and cancel what is left after ``timeout_s`` seconds."""
+        async with asyncio.TaskGroup() as tasks:
+            for kind, each in self._running.items():
+                tasks.create_task(each.controller.drain(timeout_s), name=f"drain {kind}")
 
     # Who wakes whom -----------------------------------------------------------------------------
 

@@ -120,3 +120,37 @@ def test_every_subcommand_explains_itself(capsys: pytest.CaptureFixture[str]) ->
             main.main([command, "--help"])
         assert caught.value.code == 0
         assert main.COMMANDS[command] in capsys.readouterr().out
+
+
+def test_service_can_be_looked_at_before_it_is_installed(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["service", "install", "--dry-run", "--config", str(config)]) == 0
+
+    out = capsys.readouterr().out
+    assert f"run --config {config}" in out or f"<string>{config}</string>" in out
+    assert out.splitlines()[-1].startswith("# ")
+    assert not (config.parent / "data").exists()
+
+
+def test_check_names_what_is_wrong_and_what_is_right(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(f'[tools]\nkustomize = "/nowhere/kustomize"\n{config.read_text()}')
+
+    assert main.main(["check", "--config", str(config)]) == 1
+
+    out = capsys.readouterr().out
+    assert f"✔ settings: {config}" in out
+    assert f"✔ data directory: {config.parent}/data" in out
+    assert "✗ [tools] kustomize = '/nowhere/kustomize': is not a program" in out
+    assert "✗ cluster home: " in out
+
+
+def test_check_of_wrong_settings_ends_with_status_2(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text("[frobnicate]\n")
+
+    assert main.main(["check", "--config", str(config)]) == 2
+    assert "✗ " in capsys.readouterr().out
