@@ -166,9 +166,9 @@ def apply_entry(metadata: PartialMeta, manager: str) -> ManagedField | None:
 
 
 def owner_of(labels: Mapping[str, str], identity: Identity) -> Owner | None:
-    """Return the owner that labels name, or None where they name nobody."""
-    name = labels.get(identity.name_label, "")
-    return _owner(labels.get(identity.namespace_label, ""), name) if name else None
+    """Return the owner that labels name, or None where they name nobody; half a name is none."""
+    name, namespace = labels.get(identity.name_label), labels.get(identity.namespace_label)
+    return _owner(namespace, name) if name and namespace else None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -127,8 +127,9 @@ def test_leftovers_of_others_are_marked(more: JsonObject) -> None:
     assert ownership.look(metadata(**more), IDENTITY).flags & Flag.FOREIGN
 
 
-def test_object_without_the_label_has_no_owner() -> None:
-    assert ownership.owner_of({IDENTITY.namespace_label: "x"}, IDENTITY) is None
+@pytest.mark.parametrize("label", [IDENTITY.namespace_label, IDENTITY.name_label])
+def test_object_without_one_of_the_labels_has_no_owner(label: str) -> None:
+    assert ownership.owner_of({label: "x"}, IDENTITY) is None
 
 
 def test_resource_version_that_is_no_number_is_older_than_all() -> None:
