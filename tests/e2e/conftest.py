@@ -26,8 +26,8 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def bed(audited: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     """A daemon on the audited cluster, as its administrator."""
-    with estate.running(audited, tmp_path_factory.mktemp("estate")) as running:
-        yield running
+    with estate.running({"home": audited}, tmp_path_factory.mktemp("estate")) as running:
+        yield running["home"]
 
 
 @pytest.fixture

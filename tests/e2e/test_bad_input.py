@@ -66,8 +66,8 @@ def bed(audited: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     for each in (rules, binding):
         audited.kubectl("apply", "-f", "-", input=dump(each))
     folder = tmp_path_factory.mktemp("estate")
-    with estate.running(audited, folder, groups=(_GROUP,)) as running:
-        yield running
+    with estate.running({"home": audited}, folder, groups=(_GROUP,)) as running:
+        yield running["home"]
 
 
 class Case(estate.Tenant):
@@ -301,7 +301,7 @@ def test_object_of_another_kustomization_goes_back_when_it_is_let_go(case: Case)
     case.until_live("good", lambda obj: _owner(obj) == bad)
     case.push({"bad/good.yaml": None})
     case.until_applied("bad")
-    until_told(case, "bad", "Progressing", f"{good} declares it too")
+    case.until_told("bad", "Progressing", f"{good} declares it too")
     case.until_live("good", lambda obj: _owner(obj) == good and says(round="0")(obj))
     assert _uid(case.live("good")) == uid
     assert f"{case.name}_good__ConfigMap" not in case.inventory("bad")
@@ -325,15 +325,6 @@ def test_revision_force_pushed_away_during_the_fetch_is_survived(case: Case) -> 
     case.until_live("x", says(k="after"))
     case.see_mended()
     case.see_good_go_on()
-
-
-def until_told(case: Case, folder: str, reason: str, text: str) -> None:
-    """Wait for an event about a folder's Kustomization."""
-
-    def is_told() -> bool:
-        return any(text in each["message"] for each in case.events(folder, reason))
-
-    estate.until(is_told, f"an event of {folder}: {text}")
 
 
 def _uid(obj: dict[str, Any] | None) -> str:

@@ -2,7 +2,10 @@
 
 ::
 
-    with estate.running(cluster, folder) as bed, estate.tenant(bed, "shop") as shop:
+    with (
+        estate.running({"home": cluster}, folder) as beds,
+        estate.tenant(beds["home"], "shop") as shop,
+    ):
         shop.push({"web/a.yaml": estate.config_map("shop", "a", k="1")})
         shop.kustomize("web")
         shop.until_applied("web")
@@ -53,11 +56,12 @@ class Tenant:
         self.repo.push({"README.md": name})
         bed.follow(name, bed.git.url(name))
 
-    def push(self, files: Mapping[str, str | None]) -> str:
-        """Push files (None removes one), call the webhook, and return the commit."""
+    def push(self, files: Mapping[str, str | None], *, quietly: bool = False) -> str:
+        """Push files (None removes one), call the webhook unless quietly, return the commit."""
         texts = {path: text for path, text in files.items() if text is not None}
         self.repo.push(texts, delete=[path for path in files if path not in texts])
-        self.announce()
+        if not quietly:
+            self.announce()
         return self.repo.head
 
     def announce(self) -> None:
@@ -116,6 +120,22 @@ class Tenant:
         """Return an object of the core group in the tenant's namespace."""
         return self._bed.api.get(self.object(name, resource))
 
+    def until_told(self, folder: str, reason: str, text: str) -> None:
+        """Wait for an event about a folder's Kustomization that says a text."""
+
+        def is_told() -> bool:
+            return any(text in each["message"] for each in self.events(folder, reason))
+
+        until(is_told, f"an event {reason} of {folder}: {text}")
+
+    def is_fetched(self) -> bool:
+        """Whether the source is Ready at the last commit."""
+        return is_ready(self._bed.api.get(self._source()), self.repo.head)
+
+    def patch_source(self, spec: Object) -> None:
+        """Change the spec of the source."""
+        self._bed.api.patch(self._source(), {"spec": spec})
+
     def until_live(
         self, name: str, holds: Callable[[Object | None], bool], resource: str = "configmaps"
     ) -> Object | None:
@@ -135,39 +155,53 @@ class Tenant:
         self._bed.unfollow(self.name)
         self._bed.api.delete(f"/api/v1/namespaces/{self.name}")
 
+    def _source(self) -> str:
+        group = "/apis/source.toolkit.fluxcd.io/v1"
+        return f"{group}/namespaces/{beds.NAMESPACE}/gitrepositories/{self.name}"
+
     def _path(self, folder: str) -> str:
         return self._bed.kustomization(self.kustomization(folder))
 
 
 @contextlib.contextmanager
 def running(
-    cluster: Cluster, folder: Path, *, groups: tuple[str, ...] = ("system:masters",)
-) -> Iterator[beds.Bed]:
-    """Run a daemon on an audited cluster, with a Git server of its own.
+    clusters: Mapping[str, Cluster],
+    folder: Path,
+    *,
+    groups: tuple[str, ...] = ("system:masters",),
+) -> Iterator[dict[str, beds.Bed]]:
+    """Run one daemon on audited clusters, with a Git server of its own; one bed for each cluster.
 
     Args:
-        cluster: the cluster, started with an audit log.
+        clusters: by name, each started with an audit log.
         folder: for everything the daemon and the Git server keep.
         groups: of the daemon's user, who decides what it may do.
     """
-    kubeconfig = cluster.user(beds.USER, groups=groups)
-    daemon = Daemon(folder / "gitopsd", {"bench": kubeconfig}, kustomize_program())
+    kubeconfigs = {name: each.user(beds.USER, groups=groups) for name, each in clusters.items()}
+    daemon = Daemon(folder / "gitopsd", kubeconfigs, kustomize_program())
     with GitServer(folder / "git") as git:
         try:
             daemon.start()
-            bed = beds.Bed(
-                Credentials(cluster.kubeconfig),
-                git,
-                hook=f"http://127.0.0.1:{daemon.webhook_port}",
-                requests=accounting.AuditLog(cluster.audit_log, beds.USER),
-                daemon=daemon,
-                cluster=cluster,
-            )
-            bed.namespace(beds.NAMESPACE)
-            yield bed
-            bed.api.close()
+            found = {name: _bed(each, git, daemon) for name, each in clusters.items()}
+            yield found
+            for bed in found.values():
+                bed.api.close()
         finally:
             daemon.stop()
+
+
+def _bed(cluster: Cluster, git: GitServer, daemon: Daemon) -> beds.Bed:
+    bed = beds.Bed(
+        Credentials(cluster.kubeconfig),
+        git,
+        hook=f"http://127.0.0.1:{daemon.webhook_port}",
+        requests=accounting.AuditLog(cluster.audit_log, beds.USER),
+        daemon=daemon,
+        cluster=cluster,
+    )
+    bed.namespace(beds.NAMESPACE)
+    bed.count()
+    return bed
 
 
 @contextlib.contextmanager
@@ -207,12 +241,12 @@ def until(is_so: Callable[[], object], what: str) -> None:
         pause.wait(0.02)
 
 
-def count(daemon: Daemon, metric: str, **labels: str) -> float:
-    """Add up a metric over the children that have these labels."""
-    wanted = {f'{name}="{text}"' for name, text in labels.items()}
+def metric(daemon: Daemon | None, name: str, **labels: str) -> float:
+    """Add up one of the daemon's metrics over the children that have these labels."""
+    wanted = {f'{label}="{text}"' for label, text in labels.items()}
     total = 0.0
-    for line in daemon.metrics().splitlines():
-        name, _, rest = line.partition("{")
-        if name == metric and all(each in rest for each in wanted):
+    for line in daemon.metrics().splitlines() if daemon else ():
+        found, _, rest = line.partition("{")
+        if found == name and all(each in rest for each in wanted):
             total += float(rest.rpartition(" ")[2])
     return total

@@ -1,0 +1,145 @@
+"""What the daemon costs an API server and a machine: counts, never times."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.fixtures import Fixture
+from devcluster import accounting, memory
+from devcluster.accounting import Kind
+from tests.support import estate
+from tests.support.estate import metric
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from pathlib import Path
+
+    from bench.bed import Bed
+    from devcluster.cluster import Cluster
+    from tests.support.estate import Tenant
+
+pytestmark = pytest.mark.leftovers("connections to the Git server live as long as the daemon")
+
+SOME, MANY = 50, 1000
+IDLE_MIB, FULL_MIB = 80.0, 110.0
+READS = {"get", "list", "dry-run"}
+HEAVY = (
+    "apprise",
+    "google.auth",
+    "httpx",
+    "jwt",
+    "kubernetes_asyncio.client.models",
+    "mcp",
+    "numpy",
+    "oauthlib",
+    "pydantic",
+    "requests",
+)
+
+
+@pytest.fixture
+def fixture(tenant: Tenant) -> Fixture:
+    """Objects that are applied."""
+    made = Fixture(tenant.name, SOME)
+    tenant.push(made.files())
+    tenant.kustomize("objects", interval="1s")
+    tenant.until_applied("objects")
+    return made
+
+
+def about_objects(counts: Counter[Kind]) -> dict[str, int]:
+    """Return how many requests there were for the fixture's objects, by verb."""
+    return {kind.verb: number for kind, number in counts.items() if kind.resource == "configmaps"}
+
+
+def test_interval_run_with_nothing_to_do_sends_nothing(
+    bed: Bed, tenant: Tenant, fixture: Fixture
+) -> None:
+    tenant.patch_source({"interval": "1s"})
+    bed.wait_handled(tenant.kustomization("objects"), bed.request(tenant.kustomization("objects")))
+    bed.count()
+    runs, fetches = _runs(bed, "kustomization"), _runs(bed, "gitrepository")
+    estate.until(lambda: _runs(bed, "kustomization") >= runs + 3, "three interval runs")
+    estate.until(lambda: _runs(bed, "gitrepository") >= fetches + 3, "three looks at Git")
+    counts = bed.count()
+    assert accounting.managed(counts) == 0
+    assert [kind for kind in counts if kind.verb not in READS] == []
+
+
+def test_push_of_one_change_is_one_apply(bed: Bed, tenant: Tenant, fixture: Fixture) -> None:
+    bed.count()
+    fixture.values["object-0007"] = "changed"
+    tenant.push({"objects/object-0007.yaml": fixture.files()["objects/object-0007.yaml"]})
+    tenant.until_applied("objects")
+    counts = bed.count()
+    assert about_objects(counts) == {"patch": 1}
+    assert accounting.managed(counts) == 1
+    assert counts[Kind("patch", "kustomizations/status")] == 1
+
+
+def test_push_of_nothing_that_concerns_it_costs_managed_objects_nothing(
+    bed: Bed, tenant: Tenant, fixture: Fixture
+) -> None:
+    bed.count()
+    tenant.push({"README.md": "other words"})
+    tenant.until_applied("objects")
+    assert accounting.managed(bed.count()) == 0
+
+
+@pytest.mark.parametrize("has_caches", [True, False])
+def test_cold_start_writes_nothing(
+    bed: Bed, tenant: Tenant, fixture: Fixture, *, has_caches: bool
+) -> None:
+    assert bed.daemon
+    bed.daemon.stop()
+    if not has_caches:
+        shutil.rmtree(bed.daemon.data_dir)
+    bed.count()
+    name = tenant.kustomization("objects")
+    token = bed.request(name)
+    bed.daemon.start()
+    bed.wait_handled(name, token)
+    counts = bed.count()
+    assert metric(bed.daemon, "gitopsd_drift_corrections_total") == 0
+    found = about_objects(counts)
+    assert set(found) <= {"list"} if has_caches else set(found) <= READS
+    assert counts[Kind("patch", "kustomizations/status")] == 1  # the answer to the request
+
+
+def test_nothing_heavy_is_imported() -> None:
+    program = "import daemon.app, cli.run, json, sys; print(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    loaded: list[str] = json.loads(run.stdout)
+    found = [name for name in loaded if name in HEAVY or name.startswith(tuple(_inside(HEAVY)))]
+    assert found == []
+
+
+def test_memory_stays_within_its_budget(audited: Cluster, tmp_path: Path) -> None:
+    with estate.running({"home": audited}, tmp_path) as beds:
+        bed = beds["home"]
+        bed.count()
+        assert memory.resident_mib(bed.pids) <= IDLE_MIB
+        with estate.tenant(bed, "memory") as tenant:
+            fixture = Fixture(tenant.name, MANY)
+            tenant.push(fixture.files())
+            tenant.kustomize("objects")
+            tenant.until_applied("objects")
+            fixture.values = dict.fromkeys(fixture.values, "second")
+            tenant.push(fixture.files())
+            tenant.until_applied("objects")
+            bed.count()
+            assert memory.resident_mib(bed.pids) <= FULL_MIB
+
+
+def _runs(bed: Bed, controller: str) -> float:
+    return metric(bed.daemon, "controller_runtime_reconcile_total", controller=controller)
+
+
+def _inside(packages: tuple[str, ...]) -> list[str]:
+    return [f"{name}." for name in packages]
