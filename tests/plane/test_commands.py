@@ -1,0 +1,143 @@
+"""The commands that speak to an API server alone, without a daemon."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from api import crds
+from cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from devcluster.cluster import Cluster
+
+SOURCE = """\
+apiVersion: source.toolkit.fluxcd.io/v1
+kind: GitRepository
+metadata: {{name: fleet, namespace: {namespace}}}
+spec: {{interval: 1h, url: "http://127.0.0.1:1/fleet.git"}}
+"""
+
+
+@pytest.fixture
+def gitopsd(cluster: Cluster, namespace: str, tmp_path: Path) -> Callable[..., int]:
+    """Runs a command line on the session's cluster, which serves the kinds and has one source."""
+    for text in crds.load():
+        cluster.kubectl(
+            "apply", "--server-side", "--force-conflicts", "-f", "-", input=text.decode()
+        )
+    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    cluster.kubectl("apply", "-f", "-", input=SOURCE.format(namespace=namespace))
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'[daemon]\ndata_dir = "{tmp_path}/data"\n'
+        f'[[clusters]]\nname = "home"\nkubeconfig = "{cluster.kubeconfig}"\n'
+    )
+
+    def run(*argv: str) -> int:
+        return main.main([*argv, "--config", str(config)])
+
+    return run
+
+
+def suspended(cluster: Cluster, namespace: str) -> bool:
+    found = json.loads(
+        cluster.kubectl("get", "gitrepository", "-n", namespace, "fleet", "-o", "json")
+    )
+    return bool(found["spec"].get("suspend", False))
+
+
+def test_get_lists_what_waits_to_be_reconciled(
+    gitopsd: Callable[..., int], namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gitopsd("get", "sources", "git", "-n", namespace) == 0
+
+    header, line = capsys.readouterr().out.splitlines()
+    assert header.split() == ["NAME", "REVISION", "SUSPENDED", "READY", "MESSAGE"]
+    assert line.split() == ["fleet", "False", "False", "waiting", "to", "be", "reconciled"]
+
+
+def test_get_prints_json_for_programs(
+    gitopsd: Callable[..., int], namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gitopsd("get", "source", "git", "fleet", "-n", namespace, "-o", "json") == 0
+
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["cluster"] == "home"
+    assert found["object"]["name"] == "fleet"
+
+
+def test_get_of_nothing_says_so(
+    gitopsd: Callable[..., int], namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gitopsd("get", "kustomizations", "-n", namespace) == 1
+    assert f"no Kustomization in namespace {namespace}" in capsys.readouterr().err
+
+
+def test_suspend_and_resume_change_the_spec(
+    gitopsd: Callable[..., int], cluster: Cluster, namespace: str
+) -> None:
+    assert gitopsd("suspend", "source", "git", "fleet", "-n", namespace) == 0
+    assert suspended(cluster, namespace)
+
+    assert gitopsd("resume", "source", "git", "fleet", "-n", namespace, "--no-wait") == 0
+    assert not suspended(cluster, namespace)
+
+
+def test_missing_object_is_named(
+    gitopsd: Callable[..., int], namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("suspend", "reconcile"):
+        assert gitopsd(command, "source", "git", "nothing", "-n", namespace) == 1
+        assert f"GitRepository/{namespace}/nothing is not there" in capsys.readouterr().err
+
+
+def test_reconcile_without_a_daemon_ends_at_its_time_limit(
+    gitopsd: Callable[..., int], namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ("reconcile", "source", "git", "fleet", "-n", namespace, "--timeout", "300ms")
+
+    assert gitopsd(*argv) == 1
+    assert "was not reconciled within 0.3 s; does the daemon run" in capsys.readouterr().err
+
+
+def test_status_without_a_daemon_shows_what_the_cluster_says(
+    gitopsd: Callable[..., int], namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gitopsd("status") == 1
+
+    out = capsys.readouterr().out
+    assert "NOT RUNNING" in out
+    assert f"{namespace}/fleet" in out
+
+
+def test_check_finds_the_definitions_and_the_permissions(
+    gitopsd: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    gitopsd("check")
+
+    out = capsys.readouterr().out
+    assert "✔ cluster home: CRD gitrepositories.source.toolkit.fluxcd.io: serves v1" in out
+    assert "✔ cluster home: permissions: all that the daemon itself needs" in out
+
+
+def test_check_lists_what_a_weak_credential_may_not_do(
+    gitopsd: Callable[..., int],
+    cluster: Cluster,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "config.toml"
+    weak = cluster.user("weak")
+    config.write_text(config.read_text().replace(str(cluster.kubeconfig), str(weak)))
+
+    assert gitopsd("check") == 1
+
+    out = capsys.readouterr().out
+    assert "✗ cluster home: permissions: may not list fluxinstances" in out
+    assert "patch kustomizations/status" in out
