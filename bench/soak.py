@@ -1,7 +1,8 @@
 """Kills the daemon, or its API server, in the middle of applies, and looks at what is left.
 
 Every round pushes a new value for every object, adds some and drops some, and strikes at a random
-moment of the apply. In every second round Git drops further objects before the daemon is back. Then
+moment: after some time, or, since an apply is only a part of that time, once some of the objects
+have been written. In every second round Git drops further objects before the daemon is back. Then
 the cluster must come to hold exactly what Git says, and the inventory exactly that.
 
 ``python -m bench.soak`` does 20 rounds with 1000 objects; tests call `soak` with fewer.
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 _NAME = "soak"
 _CHURN = 0.1
 _API_EVERY = 4
+_BY_PROGRESS = 0.6
+"""How often the moment is found by what has been written, not by the clock."""
+_LATEST = 0.7
+"""The largest share of written objects to wait for: looking takes a moment too."""
 
 
 class SoakError(DevclusterError):
@@ -94,8 +99,12 @@ class Soak:
         self._push(value)
         is_api = number % _API_EVERY == _API_EVERY - 1
         after_s = self._random.uniform(0.0, self._apply_s)
-        self._bed.call_hook(_NAME)
-        threading.Event().wait(after_s)
+        start = self._bed.call_hook(_NAME)
+        if self._random.random() < _BY_PROGRESS:
+            share = self._random.uniform(0.0, _LATEST)
+            after_s = self._wait_written(value, share) - start
+        else:
+            threading.Event().wait(after_s)
         self._fell(is_api=is_api)
         if number % 2:
             self._push(f"{value}, changed meanwhile")
@@ -118,6 +127,19 @@ class Soak:
         if left:
             raise SoakError(f"{len(left)} objects were left behind, {min(left)} among them")
 
+    def _wait_written(self, value: str, share: float) -> float:
+        """Wait until more than a share of the objects has been written; return when that was."""
+        pause = threading.Event()
+        deadline = time.monotonic() + beds.TIMEOUT_S
+        while self._count(value) <= share * len(self._fixture.values):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"nothing wrote {value!r}")
+            pause.wait(0.005)
+        return time.monotonic()
+
+    def _count(self, value: str) -> int:
+        return list(self._bed.config_maps(_NAME).values()).count(value)
+
     def _fell(self, *, is_api: bool) -> None:
         daemon, cluster = self._bed.daemon, self._bed.cluster
         if daemon is None or cluster is None:
@@ -133,7 +155,7 @@ class Soak:
         if is_api and cluster:
             cluster.start_api()
             return True  # what it had done cannot be told from what the daemon did since
-        written = list(self._bed.config_maps(_NAME).values()).count(value)
+        written = self._count(value)
         if daemon:
             daemon.start()
         return 0 < written < len(self._fixture.values)
