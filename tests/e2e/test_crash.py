@@ -1,0 +1,27 @@
+"""Nothing is lost and nothing is left behind, whatever is killed in the middle.
+
+The rounds are those of ``make soak``, which does more of them with more objects: every one changes,
+adds and drops objects, strikes, and then compares cluster, Git and inventory. In every second round
+Git changes once more before what was struck is back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench import soak
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIZE, ROUNDS, SEED = 200, 4, 20
+
+
+@pytest.mark.timeout(240)
+def test_daemon_and_api_server_killed_in_the_middle_lose_nothing(tmp_path: Path) -> None:
+    told: list[str] = []
+    rounds = soak.soak(tmp_path, size=SIZE, rounds=ROUNDS, seed=SEED, say=told.append)
+    assert [each.struck for each in rounds] == ["daemon"] * 3 + ["API server"], told
+    assert any(each.had_begun for each in rounds[:3]), told
