@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import subprocess
+from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,11 @@ from hypothesis import strategies as st
 from kube import manifests
 from reconcilers.kustomization import generate, manifest, plain
 from tests.support.kustomizer import MemoryTree, kustomize_program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.kustomizer import Files
 
 FINISH = manifest.Finish({"kustomize.toolkit.fluxcd.io/name": "apps"})
 
@@ -43,12 +50,14 @@ EXACT = {
         "        env:\n        - {name: V, value: 1.2.3}\n        - {name: T, value: 1h30m}\n"
     ),
     "several documents, comments and empty ones": (
-        "# head\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n---\n---\n# only\n---\n"
+        "# head\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n---\n"
+        "---\n# only\n---\n"
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: b\n  namespace: ns # here\n"
     ),
     "json": '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"k":"v"}}\n',
     "carriage returns": (
-        "apiVersion: v1\r\nkind: ConfigMap\r\nmetadata:\r\n  name: a\r\ndata:\r\n  a: |\r\n    x\r\n"
+        "apiVersion: v1\r\nkind: ConfigMap\r\nmetadata:\r\n  name: a\r\n"
+        "data:\r\n  a: |\r\n    x\r\n"
     ),
     "an anchor nobody uses": (
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata: &d\n  k: v\n"
@@ -96,7 +105,7 @@ UNUSUAL = {
 }
 
 
-def kustomize(tmp_path, files):
+def kustomize(tmp_path: Path, files: Files) -> list[dict[str, Any]]:
     """Build files with the real program, as Flux would, and return the canonical objects."""
     listed = generate.resources(MemoryTree(files).entries(), "")
     directory = tmp_path / "build"
@@ -113,14 +122,14 @@ def kustomize(tmp_path, files):
     return canonical(done.stdout)
 
 
-def canonical(text):
+def canonical(text: str | bytes) -> list[dict[str, Any]]:
     return [
-        FINISH.object(copy.deepcopy(obj), origin)[1]
+        orjson.loads(FINISH.object(copy.deepcopy(obj), origin)[1])
         for obj, origin in manifest.objects(manifests.load_all(text), "")
     ]
 
 
-def fast(files):
+def fast(files: Files) -> list[dict[str, Any]]:
     found = []
     for name in generate.resources(MemoryTree(files).entries(), ""):
         content = MemoryTree(files).read(name)
@@ -132,12 +141,12 @@ def fast(files):
 
 
 @pytest.mark.parametrize("text", EXACT.values(), ids=EXACT.keys())
-def test_exact_file_builds_as_kustomize_builds_it(tmp_path, text):
+def test_exact_file_builds_as_kustomize_builds_it(tmp_path: Path, text: str) -> None:
     files = {"x.yaml": text}
     assert fast(files) == kustomize(tmp_path, files)
 
 
-def test_exact_directory_builds_in_the_order_of_kustomize(tmp_path):
+def test_exact_directory_builds_in_the_order_of_kustomize(tmp_path: Path) -> None:
     files = {
         path: f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n"
         for path, name in (
@@ -152,20 +161,20 @@ def test_exact_directory_builds_in_the_order_of_kustomize(tmp_path):
 
 
 @pytest.mark.parametrize("text", DECLINED.values(), ids=DECLINED.keys())
-def test_file_that_readers_may_see_differently_is_left_to_kustomize(text):
+def test_file_that_readers_may_see_differently_is_left_to_kustomize(text: str) -> None:
     assert not plain.is_exact(text.encode())
 
 
 @pytest.mark.parametrize("text", UNUSUAL.values(), ids=UNUSUAL.keys())
-def test_object_that_kustomize_acts_upon_is_left_to_it(text):
+def test_object_that_kustomize_acts_upon_is_left_to_it(text: str) -> None:
     assert not all(plain.is_ordinary(obj) for obj in manifests.load_all(text))
 
 
-def test_deep_nesting_is_left_to_kustomize():
+def test_deep_nesting_is_left_to_kustomize() -> None:
     assert not plain.is_exact(b"a: " + b"[" * 5000 + b"]" * 5000)
 
 
-def test_text_that_is_not_utf8_is_left_to_kustomize():
+def test_text_that_is_not_utf8_is_left_to_kustomize() -> None:
     assert not plain.is_exact(b"a: \xff\xfe")
 
 
@@ -281,7 +290,9 @@ _scalars = st.one_of(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(values=st.lists(_scalars, min_size=30, max_size=60))
-def test_unquoted_scalars_are_exact_only_if_kustomize_reads_them_alike(tmp_path_factory, values):
+def test_unquoted_scalars_are_exact_only_if_kustomize_reads_them_alike(
+    tmp_path_factory: pytest.TempPathFactory, values: list[str]
+) -> None:
     spec = "".join(
         f"apiVersion: x.io/v1\nkind: Foo\nmetadata:\n  name: n{number}\nspec:\n  v: {value}\n---\n"
         for number, value in enumerate(values)

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import orjson
 import pytest
 
 from api import meta
 from kube import errors
 from tests.support import kustomizer
-from tests.support.kustomizer import applied, config_map, failed, gone
+from tests.support.kustomizer import applied, config_map, failed, gone, handled, owned
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from devcluster.access import Access
+    from tests.support.kustomizer import World
 
 
 @pytest.fixture
-async def world(cluster, namespace, tmp_path):
+async def world(cluster: Access, namespace: str, tmp_path: Path) -> AsyncIterator[World]:
     async with kustomizer.running(cluster, tmp_path, namespace) as running:
         yield running
 
 
-async def test_push_is_applied_and_a_deletion_in_git_prunes(world, namespace):
+async def test_push_is_applied_and_a_deletion_in_git_prunes(world: World, namespace: str) -> None:
     await world.push(
         {"a.yaml": config_map("a", namespace, k="1"), "b.yaml": config_map("b", namespace)}
     )
@@ -30,7 +39,7 @@ async def test_push_is_applied_and_a_deletion_in_git_prunes(world, namespace):
         meta.OWNER_NAMESPACE: namespace,
     }
     assert kustomizer.ready(item).message == f"Applied revision: {world.revision}"
-    assert [entry.id for entry in item.status.inventory.entries] == [
+    assert owned(item) == [
         f"{namespace}_a__ConfigMap",
         f"{namespace}_b__ConfigMap",
     ]
@@ -41,11 +50,11 @@ async def test_push_is_applied_and_a_deletion_in_git_prunes(world, namespace):
     item = await world.until("apps", applied(world.revision))
     with pytest.raises(errors.NotFound):
         await world.live("configmaps", "b")
-    assert [entry.id for entry in item.status.inventory.entries] == [f"{namespace}_a__ConfigMap"]
+    assert owned(item) == [f"{namespace}_a__ConfigMap"]
     await world.until_event(f"ConfigMap/{namespace}/b deleted")
 
 
-async def test_nothing_to_do_sends_nothing(world, namespace):
+async def test_nothing_to_do_sends_nothing(world: World, namespace: str) -> None:
     await world.push({"a.yaml": config_map("a", namespace, k="1")})
     await world.kustomize("apps")
     await world.until("apps", applied(world.revision))
@@ -56,18 +65,20 @@ async def test_nothing_to_do_sends_nothing(world, namespace):
     assert len(world.events) == events
 
 
-async def test_request_is_answered_by_one_write(world, namespace):
+async def test_request_is_answered_by_one_write(world: World, namespace: str) -> None:
     await world.push({"a.yaml": config_map("a", namespace, k="1")})
     await world.kustomize("apps")
     await world.until("apps", applied(world.revision))
     before = world.requests()[("patch", "kustomizations")]
     await world.request("apps", "now")
-    item = await world.until("apps", lambda item: item.status.last_handled_reconcile_at == "now")
+    item = await world.until("apps", handled("now"))
     assert world.requests()[("patch", "kustomizations")] == before + 2  # the request and the answer
     assert item.status.history[0].total_reconciliations == 2
 
 
-async def test_new_revision_without_a_change_is_recorded_by_one_write(world, namespace):
+async def test_new_revision_without_a_change_is_recorded_by_one_write(
+    world: World, namespace: str
+) -> None:
     await world.push({"apps/a.yaml": config_map("a", namespace, k="1"), "other/x.yaml": ""})
     await world.kustomize("apps", path="./apps")
     first = await world.until("apps", applied(world.revision))
@@ -82,7 +93,7 @@ async def test_new_revision_without_a_change_is_recorded_by_one_write(world, nam
     assert item.status.inventory == first.status.inventory
 
 
-async def test_deleting_prunes_and_leaves_nothing(world, namespace):
+async def test_deleting_prunes_and_leaves_nothing(world: World, namespace: str) -> None:
     await world.push({"a.yaml": config_map("a", namespace)})
     await world.kustomize("apps")
     await world.until("apps", applied(world.revision))
@@ -104,8 +115,8 @@ async def test_deleting_prunes_and_leaves_nothing(world, namespace):
     ],
 )
 async def test_deletion_policy_says_what_becomes_of_the_objects(
-    world, namespace, policy, prune, is_deleted
-):
+    world: World, namespace: str, policy: str, prune: bool, is_deleted: bool
+) -> None:
     await world.push({"a.yaml": config_map("a", namespace)})
     await world.kustomize("apps", deletionPolicy=policy, prune=prune)
     await world.until("apps", applied(world.revision))
@@ -118,28 +129,28 @@ async def test_deletion_policy_says_what_becomes_of_the_objects(
         await world.live("configmaps", "a")
 
 
-async def test_suspended_kustomization_lets_go_of_its_objects_when_deleted(world, namespace):
+async def test_suspended_kustomization_lets_go_of_its_objects_when_deleted(
+    world: World, namespace: str
+) -> None:
     await world.push({"a.yaml": config_map("a", namespace)})
     await world.kustomize("apps")
     await world.until("apps", applied(world.revision))
     await world.patch("apps", {"spec": {"suspend": True}})
     await world.request("apps", "while suspended")
-    await world.until(
-        "apps", lambda item: item.status.last_handled_reconcile_at == "while suspended"
-    )
+    await world.until("apps", handled("while suspended"))
     await world.delete("apps")
     await world.until("apps", gone)
     await world.live("configmaps", "a")
 
 
-async def test_suspended_kustomization_does_not_follow_git(world, namespace):
+async def test_suspended_kustomization_does_not_follow_git(world: World, namespace: str) -> None:
     await world.push({"a.yaml": config_map("a", namespace, k="1")})
     await world.kustomize("apps")
     first = await world.until("apps", applied(world.revision))
     await world.patch("apps", {"spec": {"suspend": True}})
     await world.push({"a.yaml": config_map("a", namespace, k="2")})
     await world.request("apps", "t")
-    await world.until("apps", lambda item: item.status.last_handled_reconcile_at == "t")
+    await world.until("apps", handled("t"))
     assert (await world.live("configmaps", "a"))["data"] == {"k": "1"}
     revision = world.revision
     await world.patch("apps", {"spec": {"suspend": False}})
@@ -147,33 +158,37 @@ async def test_suspended_kustomization_does_not_follow_git(world, namespace):
     assert item.status.last_applied_revision != first.status.last_applied_revision
 
 
-async def test_what_left_git_while_prune_was_off_is_pruned_when_it_comes_back(world, namespace):
+async def test_what_left_git_while_prune_was_off_is_pruned_when_it_comes_back(
+    world: World, namespace: str
+) -> None:
     await world.push({"a.yaml": config_map("a", namespace), "b.yaml": config_map("b", namespace)})
     await world.kustomize("apps", prune=False)
     await world.until("apps", applied(world.revision))
     await world.push({"b.yaml": None})
     item = await world.until("apps", applied(world.revision))
     await world.live("configmaps", "b")
-    assert len(item.status.inventory.entries) == 2
+    assert len(owned(item)) == 2
     await world.patch("apps", {"spec": {"prune": True}})
     item = await world.until("apps", applied(world.revision))
     with pytest.raises(errors.NotFound):
         await world.live("configmaps", "b")
-    assert len(item.status.inventory.entries) == 1
+    assert len(owned(item)) == 1
 
 
-async def test_empty_source_prunes_everything_and_is_ready(world, namespace):
+async def test_empty_source_prunes_everything_and_is_ready(world: World, namespace: str) -> None:
     await world.push({"a.yaml": config_map("a", namespace)})
     await world.kustomize("apps")
     await world.until("apps", applied(world.revision))
     await world.push({"README.md": "nothing left"}, replace=True)
     item = await world.until("apps", applied(world.revision))
-    assert item.status.inventory is None or not item.status.inventory.entries
+    assert not owned(item)
     with pytest.raises(errors.NotFound):
         await world.live("configmaps", "a")
 
 
-async def test_rename_of_everything_creates_the_new_and_prunes_the_old(world, namespace):
+async def test_rename_of_everything_creates_the_new_and_prunes_the_old(
+    world: World, namespace: str
+) -> None:
     names = [f"cm{number}" for number in range(20)]
     await world.push({f"{name}.yaml": config_map(name, namespace) for name in names})
     await world.kustomize("apps")
@@ -182,14 +197,14 @@ async def test_rename_of_everything_creates_the_new_and_prunes_the_old(world, na
         {f"{name}.yaml": config_map(f"new-{name}", namespace) for name in names}, replace=True
     )
     item = await world.until("apps", applied(world.revision))
-    assert {entry.id for entry in item.status.inventory.entries} == {
-        f"{namespace}_new-{name}__ConfigMap" for name in names
-    }
+    assert set(owned(item)) == {f"{namespace}_new-{name}__ConfigMap" for name in names}
     with pytest.raises(errors.NotFound):
         await world.live("configmaps", "cm0")
 
 
-async def test_common_metadata_is_set_and_disappears_with_the_spec(world, namespace):
+async def test_common_metadata_is_set_and_disappears_with_the_spec(
+    world: World, namespace: str
+) -> None:
     await world.push({"a.yaml": config_map("a", namespace)})
     await world.kustomize(
         "apps", commonMetadata={"labels": {"team": "x"}, "annotations": {"note": "y"}}
@@ -205,7 +220,7 @@ async def test_common_metadata_is_set_and_disappears_with_the_spec(world, namesp
     assert "annotations" not in live["metadata"]
 
 
-async def test_overlay_is_built_by_kustomize(world, namespace):
+async def test_overlay_is_built_by_kustomize(world: World, namespace: str) -> None:
     await world.push(
         {
             "base/kustomization.yaml": "resources: [cm.yaml]\n",
@@ -219,7 +234,7 @@ async def test_overlay_is_built_by_kustomize(world, namespace):
     )
     await world.kustomize("apps", path="overlay", nameSuffix="-s")
     item = await world.until("apps", applied(world.revision))
-    names = sorted(entry.id for entry in item.status.inventory.entries)
+    names = sorted(owned(item))
     assert names[0] == f"{namespace}_a-s__ConfigMap"
     assert names[1].startswith(f"{namespace}_gen-s-")
     await world.push({"base/cm.yaml": config_map("a", namespace, k="2")})
@@ -227,7 +242,7 @@ async def test_overlay_is_built_by_kustomize(world, namespace):
     assert (await world.live("configmaps", "a-s"))["data"] == {"k": "2"}
 
 
-async def test_inventory_is_written_before_the_first_object(world, namespace):
+async def test_inventory_is_written_before_the_first_object(world: World, namespace: str) -> None:
     """A quota refuses the second object: what was created is in the inventory all the same."""
     await world.push({"a.yaml": config_map("a", namespace)})
     await world.kustomize("apps", retryInterval="1h")
@@ -239,7 +254,7 @@ async def test_inventory_is_written_before_the_first_object(world, namespace):
         }
     )
     item = await world.until("apps", failed("ReconciliationFailed"))
-    ids = {entry.id for entry in item.status.inventory.entries}
+    ids = set(owned(item))
     assert ids >= {f"{namespace}_a__ConfigMap", f"_early-{namespace}__Namespace"}
     await world.push({"b.yaml": None, "crd.yaml": None})
     await world.until("apps", applied(world.revision))
@@ -249,7 +264,9 @@ async def test_inventory_is_written_before_the_first_object(world, namespace):
     assert live["metadata"].get("deletionTimestamp") or live["status"]["phase"] == "Terminating"
 
 
-async def test_flux_controllers_in_git_are_kept_at_zero_replicas(world, namespace):
+async def test_flux_controllers_in_git_are_kept_at_zero_replicas(
+    world: World, namespace: str
+) -> None:
     deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -276,10 +293,12 @@ async def test_flux_controllers_in_git_are_kept_at_zero_replicas(world, namespac
         )
     )
     assert found["spec"]["replicas"] == 0
-    assert len(item.status.inventory.entries) == 1
+    assert len(owned(item)) == 1
 
 
-async def test_build_is_taken_up_again_after_a_restart(cluster, namespace, tmp_path):
+async def test_build_is_taken_up_again_after_a_restart(
+    cluster: Access, namespace: str, tmp_path: Path
+) -> None:
     async with kustomizer.running(cluster, tmp_path, namespace) as world:
         await world.push({f"{n}.yaml": config_map(f"cm{n}", namespace) for n in range(20)})
         await world.kustomize("apps")

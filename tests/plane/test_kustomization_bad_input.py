@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import orjson
 import pytest
 
 from api import meta
+from devcluster.access import KubectlError
 from kube.client import MERGE
 from tests.support import kustomizer
-from tests.support.kustomizer import KUSTOMIZATIONS, applied, config_map, failed, ready
+from tests.support.kustomizer import KUSTOMIZATIONS, applied, config_map, failed, owned, ready
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from devcluster.access import Access
+    from tests.support.kustomizer import Files, World
 
 
 @pytest.fixture
-async def world(cluster, namespace, tmp_path):
+async def world(cluster: Access, namespace: str, tmp_path: Path) -> AsyncIterator[World]:
     async with kustomizer.running(cluster, tmp_path, namespace) as running:
         await running.push({"good/a.yaml": config_map("good", namespace)})
         await running.kustomize("good", path="good")
@@ -19,7 +31,7 @@ async def world(cluster, namespace, tmp_path):
         yield running
 
 
-async def reject(world, files, reason, *, path="bad", **spec):
+async def reject(world: World, files: Files, reason: str, *, path: str = "bad", **spec: Any) -> str:
     """Push something bad; return the message, having seen that the other Kustomization goes on."""
     await world.push({f"bad/{name}": text for name, text in files.items()})
     await world.kustomize("bad", path=path, retryInterval="1h", **spec)
@@ -32,12 +44,14 @@ async def reject(world, files, reason, *, path="bad", **spec):
     return ready(item).message
 
 
-async def test_yaml_that_does_not_parse_names_file_and_line(world):
+async def test_yaml_that_does_not_parse_names_file_and_line(world: World) -> None:
     message = await reject(world, {"x.yaml": "a:\n  - b\n c: d\n"}, meta.BUILD_FAILED)
     assert message.startswith("failed to decode Kubernetes YAML from bad/x.yaml: line 3")
 
 
-async def test_overlay_that_does_not_parse_is_worded_by_kustomize_without_our_paths(world):
+async def test_overlay_that_does_not_parse_is_worded_by_kustomize_without_our_paths(
+    world: World,
+) -> None:
     files = {"kustomization.yaml": "resources: [x.yaml]\n", "x.yaml": "a: [\n"}
     message = await reject(world, files, meta.BUILD_FAILED)
     assert message.startswith("kustomize build failed: accumulating resources")
@@ -45,7 +59,7 @@ async def test_overlay_that_does_not_parse_is_worded_by_kustomize_without_our_pa
     assert str(world.context.data_dir) not in message
 
 
-async def test_unknown_kind_names_kind_and_object(world, namespace):
+async def test_unknown_kind_names_kind_and_object(world: World, namespace: str) -> None:
     text = f"apiVersion: x.io/v1\nkind: Foo\nmetadata:\n  name: a\n  namespace: {namespace}\n"
     message = await reject(world, {"x.yaml": text}, meta.RECONCILIATION_FAILED)
     assert message == (
@@ -53,25 +67,25 @@ async def test_unknown_kind_names_kind_and_object(world, namespace):
     )
 
 
-async def test_schema_violation_names_the_field(world, namespace):
+async def test_schema_violation_names_the_field(world: World, namespace: str) -> None:
     text = config_map("a", namespace) + "data:\n  k: {nested: true}\n"
     message = await reject(world, {"x.yaml": text}, meta.RECONCILIATION_FAILED)
     assert message.startswith(f"ConfigMap/{namespace}/a dry-run failed")
     assert ".data.k" in message
 
 
-async def test_object_declared_twice_is_worded_by_kustomize(world, namespace):
+async def test_object_declared_twice_is_worded_by_kustomize(world: World, namespace: str) -> None:
     files = {"x.yaml": config_map("a", namespace), "y.yaml": config_map("a", namespace)}
     message = await reject(world, files, meta.BUILD_FAILED)
     assert "may not add resource with an already registered id: ConfigMap.v1.[noGrp]/a" in message
 
 
-async def test_missing_path_is_named(world):
+async def test_missing_path_is_named(world: World) -> None:
     message = await reject(world, {"x.yaml": ""}, meta.ARTIFACT_FAILED, path="./nowhere")
     assert message == "kustomization path not found: stat ./nowhere: no such file or directory"
 
 
-async def test_path_that_leaves_the_source_is_refused(world):
+async def test_path_that_leaves_the_source_is_refused(world: World) -> None:
     message = await reject(world, {"x.yaml": ""}, meta.ARTIFACT_FAILED, path="../../etc")
     assert message == "kustomization path '../../etc' leaves the source"
 
@@ -87,12 +101,14 @@ async def test_path_that_leaves_the_source_is_refused(world):
         "transformers: [../../../../../etc]\n",
     ],
 )
-async def test_kustomization_that_leaves_the_source_is_refused(world, kustomization):
+async def test_kustomization_that_leaves_the_source_is_refused(
+    world: World, kustomization: str
+) -> None:
     message = await reject(world, {"kustomization.yaml": kustomization}, meta.BUILD_FAILED)
     assert "leaves the source's root" in message
 
 
-async def test_immutable_field_is_refused_and_force_recreates(world, namespace):
+async def test_immutable_field_is_refused_and_force_recreates(world: World, namespace: str) -> None:
     secret = (
         "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\n"
         f"  namespace: {namespace}\nimmutable: true\nstringData:\n  k: "
@@ -107,7 +123,9 @@ async def test_immutable_field_is_refused_and_force_recreates(world, namespace):
     await world.until("bad", applied(world.revision))
 
 
-async def test_encrypted_secret_is_refused_also_in_string_data(world, namespace):
+async def test_encrypted_secret_is_refused_also_in_string_data(
+    world: World, namespace: str
+) -> None:
     text = (
         "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\n"
         f"  namespace: {namespace}\nstringData:\n  k: ENC[AES256_GCM,data:x,type:str]\n"
@@ -121,19 +139,21 @@ async def test_encrypted_secret_is_refused_also_in_string_data(world, namespace)
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
-async def test_five_megabytes_in_one_manifest_is_refused_by_the_server_alone(world, namespace):
+async def test_five_megabytes_in_one_manifest_is_refused_by_the_server_alone(
+    world: World, namespace: str
+) -> None:
     text = config_map("a", namespace) + "data:\n  k: " + "x" * 5_000_000 + "\n"
     await reject(world, {"x.yaml": text}, meta.RECONCILIATION_FAILED)
 
 
-async def test_field_that_is_not_served_stalls_with_its_name(world):
+async def test_field_that_is_not_served_stalls_with_its_name(world: World) -> None:
     await world.kustomize("bad", path="good", postBuild={"substitute": {"a": "b"}})
     item = await world.until("bad", failed(meta.NOT_SERVED))
     assert "spec.postBuild" in ready(item).message
     assert item.status.conditions[0].type == meta.STALLED
 
 
-async def test_missing_source_is_waited_for(world, namespace):
+async def test_missing_source_is_waited_for(world: World, namespace: str) -> None:
     await world.kustomize("bad", sourceRef={"kind": "GitRepository", "name": "none"})
     item = await world.until("bad", failed(meta.ARTIFACT_FAILED))
     assert ready(item).message == 'gitrepositories.source.toolkit.fluxcd.io "none" not found'
@@ -141,16 +161,21 @@ async def test_missing_source_is_waited_for(world, namespace):
     await world.until("bad", applied(world.revision))
 
 
-async def test_artifact_that_disappeared_is_waited_for(world, namespace):
+async def test_artifact_that_disappeared_is_waited_for(world: World, namespace: str) -> None:
     await world.push({"x.yaml": config_map("a", namespace)})
-    artifact = world.context.gitrepositories.get(namespace, "repo").status.artifact
+    source = world.context.gitrepositories.get(namespace, "repo")
+    assert source is not None
+    artifact = source.status.artifact
+    assert artifact is not None
     (world.context.storage.root / artifact.path).unlink()
     await world.kustomize("bad")
     item = await world.until("bad", failed(meta.ARTIFACT_FAILED))
     assert ready(item).message == "Source is not ready, artifact not found, retrying in 30s"
 
 
-async def test_object_of_another_kustomization_is_kept_when_one_lets_go(world, namespace):
+async def test_object_of_another_kustomization_is_kept_when_one_lets_go(
+    world: World, namespace: str
+) -> None:
     await world.push({"bad/a.yaml": config_map("good", namespace)})
     await world.kustomize("bad", path="bad")
     await world.until("bad", applied(world.revision))
@@ -161,7 +186,7 @@ async def test_object_of_another_kustomization_is_kept_when_one_lets_go(world, n
     assert f"Kustomization/{namespace}/good" in event.message
 
 
-async def test_failure_says_the_same_without_another_write(world):
+async def test_failure_says_the_same_without_another_write(world: World) -> None:
     await reject(world, {"x.yaml": "a: [\n"}, meta.BUILD_FAILED)
     before, events = world.requests(), len(world.events)
     world.controller.wake(world.ref("bad"), "retry")
@@ -170,7 +195,9 @@ async def test_failure_says_the_same_without_another_write(world):
     assert len(world.events) == events
 
 
-async def test_failed_deletion_stays_in_the_inventory_and_is_tried_again(world, namespace):
+async def test_failed_deletion_stays_in_the_inventory_and_is_tried_again(
+    world: World, namespace: str
+) -> None:
     await world.push({"bad/a.yaml": config_map("a", namespace)})
     await world.kustomize("bad", path="bad", retryInterval="1s")
     await world.until("bad", applied(world.revision))
@@ -180,13 +207,13 @@ async def test_failed_deletion_stays_in_the_inventory_and_is_tried_again(world, 
     await world.push({"bad/a.yaml": None, "bad/README.md": ""})
     item = await world.until("bad", failed(meta.PRUNE_FAILED))
     assert "delete failed, errors:" in ready(item).message
-    assert [entry.id for entry in item.status.inventory.entries] == [f"{namespace}_a__ConfigMap"]
+    assert owned(item) == [f"{namespace}_a__ConfigMap"]
     world.cluster.kubectl("delete", "-f", "-", input=policy)
     item = await world.until("bad", applied(world.revision))
-    assert not item.status.inventory or not item.status.inventory.entries
+    assert not owned(item)
 
 
-def _policy(namespace):
+def _policy(namespace: str) -> str:
     return f"""
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -209,12 +236,8 @@ spec:
 """
 
 
-async def _until_denied(world):
+async def _until_denied(world: World) -> None:
     """Wait until the API server enforces the policy, which takes it a moment."""
-    import asyncio
-
-    from devcluster.access import KubectlError
-
     async with asyncio.timeout(20):
         while True:
             try:
@@ -232,7 +255,7 @@ async def _until_denied(world):
             await asyncio.sleep(0.1)
 
 
-async def test_foreign_conditions_survive_our_patches(world):
+async def test_foreign_conditions_survive_our_patches(world: World) -> None:
     condition = {
         "type": "Approved",
         "status": "True",
@@ -240,7 +263,7 @@ async def test_foreign_conditions_survive_our_patches(world):
         "message": "",
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
-    item = world.get("good")
+    item = await world.until("good", applied(world.revision))
     kept = [
         {
             "type": each.type,
@@ -255,7 +278,7 @@ async def test_foreign_conditions_survive_our_patches(world):
         KUSTOMIZATIONS,
         world.namespace,
         "good",
-        kustomizer.orjson.dumps({"status": {"conditions": [*kept, condition]}}),
+        orjson.dumps({"status": {"conditions": [*kept, condition]}}),
         manager="approver",
         content_type=MERGE,
         subresource="status",

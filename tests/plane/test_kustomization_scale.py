@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import itertools
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import kustomizer
 from tests.support.kustomizer import applied, config_map
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from devcluster.access import Access
+
 NUMBER = 1000
 
 
 @pytest.mark.timeout(240)
-async def test_thousand_objects_cost_what_changes_and_nothing_else(cluster, namespace, tmp_path):
+async def test_thousand_objects_cost_what_changes_and_nothing_else(
+    cluster: Access, namespace: str, tmp_path: Path
+) -> None:
     async with kustomizer.running(cluster, tmp_path, namespace) as world:
         files = {f"{n}.yaml": config_map(f"cm{n}", namespace, k="1") for n in range(NUMBER)}
         await world.push(files)
         marks = [("start", time.perf_counter(), world.requests())]
 
-        def mark(name):
+        def mark(name: str) -> None:
             marks.append((name, time.perf_counter(), world.requests()))
 
         await world.kustomize("apps")

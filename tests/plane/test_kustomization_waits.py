@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
@@ -11,18 +12,26 @@ from api import meta
 from kube.objects import GVK, Resource
 from runtime import conditions
 from tests.support import kustomizer
-from tests.support.kustomizer import applied, config_map, failed, ready
+from tests.support.kustomizer import applied, condition, config_map, failed, ready
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from api.kustomize import Kustomization
+    from devcluster.access import Access
+    from tests.support.kustomizer import World
 
 CONFIG_MAPS = Resource(GVK("", "v1", "ConfigMap"), "configmaps", is_namespaced=True)
 
 
 @pytest.fixture
-async def world(cluster, namespace, tmp_path):
+async def world(cluster: Access, namespace: str, tmp_path: Path) -> AsyncIterator[World]:
     async with kustomizer.running(cluster, tmp_path, namespace) as running:
         yield running
 
 
-def child(namespace, name):
+def child(namespace: str, name: str) -> bytes:
     """Return a GitRepository that nobody reconciles: it is in progress until a status says more."""
     return orjson.dumps(
         {
@@ -34,9 +43,9 @@ def child(namespace, name):
     )
 
 
-async def report(world, name, type_):
+async def report(world: World, name: str, type_: str) -> None:
     """Write a status as its controller would."""
-    condition = {
+    told = {
         "type": type_,
         "status": "True",
         "reason": "Test",
@@ -47,13 +56,13 @@ async def report(world, name, type_):
         kustomizer.REPOSITORIES,
         world.namespace,
         name,
-        orjson.dumps({"status": {"observedGeneration": 1, "conditions": [condition]}}),
+        orjson.dumps({"status": {"observedGeneration": 1, "conditions": [told]}}),
         manager="test",
         subresource="status",
     )
 
 
-def waiting(item):
+def waiting(item: Kustomization | None) -> bool:
     return (
         item is not None
         and conditions.is_unknown(item.status.conditions, meta.HEALTHY)
@@ -61,7 +70,9 @@ def waiting(item):
     )
 
 
-async def test_dependant_follows_its_dependency_without_polling(world, namespace):
+async def test_dependant_follows_its_dependency_without_polling(
+    world: World, namespace: str
+) -> None:
     await world.push(
         {"a/a.yaml": config_map("a", namespace), "b/b.yaml": config_map("b", namespace)}
     )
@@ -77,7 +88,7 @@ async def test_dependant_follows_its_dependency_without_polling(world, namespace
     await world.until("second", applied(world.revision))
 
 
-async def test_dependency_cycle_is_told_on_its_members_alone(world, namespace):
+async def test_dependency_cycle_is_told_on_its_members_alone(world: World, namespace: str) -> None:
     await world.push(
         {"a/a.yaml": config_map("a", namespace), "b/b.yaml": config_map("b", namespace)}
     )
@@ -93,7 +104,7 @@ async def test_dependency_cycle_is_told_on_its_members_alone(world, namespace):
     await world.until("outside", applied(world.revision))
 
 
-async def test_wait_ends_when_the_object_becomes_healthy(world, namespace):
+async def test_wait_ends_when_the_object_becomes_healthy(world: World, namespace: str) -> None:
     await world.push({"d.yaml": child(namespace, "d"), "c.yaml": config_map("c", namespace)})
     await world.kustomize("apps", wait=True, timeout="5m")
     item = await world.until_shown("apps", waiting)
@@ -103,7 +114,7 @@ async def test_wait_ends_when_the_object_becomes_healthy(world, namespace):
     assert world.controller.active() == 0
     await report(world, "d", "Ready")
     item = await world.until("apps", applied(world.revision))
-    healthy = conditions.get(item.status.conditions, meta.HEALTHY)
+    healthy = condition(item, meta.HEALTHY)
     assert healthy.message.startswith("Health check passed in ")
     assert conditions.get(item.status.conditions, meta.RECONCILING) is None
     before = world.requests()
@@ -112,7 +123,7 @@ async def test_wait_ends_when_the_object_becomes_healthy(world, namespace):
     assert world.requests() == before
 
 
-async def test_failed_object_ends_the_wait_early(world, namespace):
+async def test_failed_object_ends_the_wait_early(world: World, namespace: str) -> None:
     await world.push({"d.yaml": child(namespace, "d")})
     await world.kustomize("apps", wait=True, timeout="5m", retryInterval="1h")
     await world.until_shown("apps", waiting)
@@ -123,13 +134,15 @@ async def test_failed_object_ends_the_wait_early(world, namespace):
         in ready(item).message
     )
     assert conditions.is_false(item.status.conditions, meta.HEALTHY)
-    reconciling = conditions.get(item.status.conditions, meta.RECONCILING)
+    reconciling = condition(item, meta.RECONCILING)
     assert reconciling.reason == "ProgressingWithRetry"
     assert reconciling.message.startswith("Running health checks for revision")
     assert item.status.history[0].last_reconciled_status == meta.HEALTH_CHECK_FAILED
 
 
-async def test_newer_revision_ends_a_wait_long_before_its_timeout(world, namespace):
+async def test_newer_revision_ends_a_wait_long_before_its_timeout(
+    world: World, namespace: str
+) -> None:
     await world.push({"d.yaml": child(namespace, "d")})
     await world.kustomize("apps", wait=True, timeout="5m")
     await world.until_shown("apps", waiting)
@@ -143,7 +156,9 @@ async def test_newer_revision_ends_a_wait_long_before_its_timeout(world, namespa
     assert item.status.last_attempted_revision == world.revision
 
 
-async def test_named_health_check_is_watched_although_nobody_owns_the_object(world, namespace):
+async def test_named_health_check_is_watched_although_nobody_owns_the_object(
+    world: World, namespace: str
+) -> None:
     await world.push({"c.yaml": config_map("c", namespace)})
     await world.kustomize(
         "apps",
@@ -158,7 +173,7 @@ async def test_named_health_check_is_watched_although_nobody_owns_the_object(wor
     await world.until("apps", applied(world.revision))
 
 
-async def test_drift_is_corrected_while_health_is_waited_for(world, namespace):
+async def test_drift_is_corrected_while_health_is_waited_for(world: World, namespace: str) -> None:
     await world.push({"d.yaml": child(namespace, "d"), "c.yaml": config_map("c", namespace, k="1")})
     await world.kustomize("apps", wait=True, timeout="5m")
     await world.until_shown("apps", waiting)

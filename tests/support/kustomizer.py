@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from api import durations, meta
+from api import meta
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
 from api.notification import Receiver
@@ -46,7 +47,7 @@ from sources import tree as trees
 from sources.storage import Owner, Storage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable
 
     from devcluster.access import Access
     from kube.objects import JsonObject
@@ -62,10 +63,14 @@ REPOSITORIES = Resource(
 )
 
 
+Files = Mapping[str, str | bytes]
+"""The files of a source, by path."""
+
+
 class MemoryTree:
     """A `sources.tree.Tree` of given files."""
 
-    def __init__(self, files: Mapping[str, str | bytes]) -> None:
+    def __init__(self, files: Files) -> None:
         self._files = {
             path: text.encode() if isinstance(text, str) else text for path, text in files.items()
         }
@@ -107,6 +112,8 @@ class World:
     queue: workqueue.WorkQueue[meta.ObjectRef]
     events: list[Event] = field(default_factory=list)
     wakes: list[tuple[meta.ObjectRef, str]] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set whenever something happened that a test may wait for."""
     revision: str = ""
     files: dict[str, str | bytes] = field(default_factory=dict)
 
@@ -211,8 +218,7 @@ class World:
     ) -> Kustomization:
         """Wait for a state of a Kustomization, and for its run to end."""
         await self.until_shown(name, is_reached)
-        async with asyncio.timeout(WAIT_S):
-            await self.idle(name)
+        await self.idle(name)
         return self.get(name)  # type: ignore[return-value]  # a caller that waits for None ignores it
 
     async def until_shown(
@@ -220,29 +226,23 @@ class World:
     ) -> Kustomization:
         """Wait for a state of a Kustomization, which may be in the middle of a run."""
         try:
-            async with asyncio.timeout(WAIT_S):
-                await self._changed(lambda: is_reached(self.get(name)))
+            await self._until(lambda: is_reached(self.get(name)))
         except TimeoutError:
             item = self.get(name)
             shown = item.status.conditions if item else None
             raise AssertionError(f"not reached: {shown}") from None
         return self.get(name)  # type: ignore[return-value]  # as above
 
-    async def _changed(self, is_reached: Callable[[], bool]) -> None:
-        happened = asyncio.Event()
-        end = self.context.kustomizations.subscribe(lambda _old, _new: happened.set())
-        try:
+    async def _until(self, is_reached: Callable[[], bool]) -> None:
+        async with asyncio.timeout(WAIT_S):
             while not is_reached():
-                happened.clear()
-                await happened.wait()
-        finally:
-            end()
+                self.news.clear()
+                await self.news.wait()
 
     async def idle(self, name: str) -> None:
         """Wait until a Kustomization neither waits for a run nor has one."""
         ref = self.ref(name)
-        while self.queue.is_processing(ref) or self.queue.depth():
-            await asyncio.sleep(0.005)
+        await self._until(lambda: not self.queue.is_processing(ref) and not self.queue.depth())
 
     async def live(self, plural: str, name: str, namespace: str = "") -> JsonObject:
         """Read a live core object."""
@@ -252,12 +252,18 @@ class World:
 
     async def until_event(self, text: str) -> Event:
         """Wait for an event whose message or reason contains a text."""
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                for event in self.events:
-                    if text in event.message or text in event.reason:
-                        return event
-                await asyncio.sleep(0.01)
+        found: list[Event] = []
+
+        def is_found() -> bool:
+            found.extend(each for each in self.events if text in each.message + each.reason)
+            return bool(found)
+
+        await self._until(is_found)
+        return found[0]
+
+    async def until_woken(self, cause: str) -> None:
+        """Wait until something was woken for a cause that begins so."""
+        await self._until(lambda: any(each.startswith(cause) for _, each in self.wakes))
 
     def requests(self) -> dict[tuple[str, str], int]:
         """Return the requests sent so far, without watches and lists."""
@@ -266,6 +272,24 @@ class World:
             for key, count in self.context.client.requests.items()
             if key[0] not in {"list", "watch"} and not key[1].startswith("/")
         }
+
+
+class _Finished:
+    """Hears from a queue when a run has ended; a `runtime.workqueue.QueueObserver`."""
+
+    def __init__(self, news: asyncio.Event) -> None:
+        self._news = news
+
+    def added(self) -> None:
+        """Say nothing."""
+
+    def started(self, waited_s: float) -> None:
+        """Say nothing."""
+
+    def finished(self, took_s: float) -> None:
+        """Say that there is news."""
+        del took_s
+        self._news.set()
 
 
 @asynccontextmanager
@@ -367,7 +391,8 @@ async def _world(
         wake=lambda _ref, _cause: None,
         settings=settings or ReconcileSettings(),
     )
-    queue: workqueue.WorkQueue[meta.ObjectRef] = workqueue.WorkQueue()
+    news = asyncio.Event()
+    queue: workqueue.WorkQueue[meta.ObjectRef] = workqueue.WorkQueue(_Finished(news))
     tracker.on_drift = lambda owner, obj, _drift: context.wake(owner, f"drift of {obj}")
     reconciler = KustomizationReconciler(context, rng)
     controller = Controller(
@@ -379,7 +404,7 @@ async def _world(
         metrics=metrics,
         rng=rng,
     )
-    world = World(cluster, namespace, context, reconciler, controller, queue)
+    world = World(cluster, namespace, context, reconciler, controller, queue, news=news)
     _wire(world, bus)
     return world
 
@@ -389,9 +414,11 @@ def _wire(world: World, bus: EventBus) -> None:
 
     def wake(ref: meta.ObjectRef, cause: str) -> None:
         world.wakes.append((ref, cause))
+        world.news.set()
         world.controller.wake(ref, cause)
 
     def changed(old: Kustomization | None, new: Kustomization | None) -> None:
+        world.news.set()
         everything = context.kustomizations.items()
         for ref, cause in triggers.on_kustomization("test", old, new, everything):
             wake(ref, cause)
@@ -402,10 +429,14 @@ def _wire(world: World, bus: EventBus) -> None:
         for ref, cause in triggers.on_source("test", old, new, context.kustomizations.items()):
             wake(ref, cause)
 
+    def publish(event: Event) -> None:
+        world.events.append(event)
+        world.news.set()
+
     context.wake = wake
     context.kustomizations.subscribe(changed)
     context.gitrepositories.subscribe(announced)
-    bus.publish = world.events.append  # type: ignore[method-assign]  # every event, without a task
+    bus.publish = publish  # type: ignore[method-assign]  # every event, without a task
 
 
 def applied(revision: str) -> Callable[[Kustomization | None], bool]:
@@ -436,6 +467,11 @@ def failed(reason: str, text: str = "") -> Callable[[Kustomization | None], bool
     return is_failed
 
 
+def handled(token: str) -> Callable[[Kustomization | None], bool]:
+    """Tell a Kustomization that has answered a request."""
+    return lambda item: item is not None and item.status.last_handled_reconcile_at == token
+
+
 def gone(item: Kustomization | None) -> bool:
     """Tell that there is no Kustomization any more."""
     return item is None
@@ -443,9 +479,19 @@ def gone(item: Kustomization | None) -> bool:
 
 def ready(item: Kustomization) -> meta.Condition:
     """Return the Ready condition."""
-    found = conditions.get(item.status.conditions, meta.READY)
-    assert found is not None
+    return condition(item, meta.READY)
+
+
+def condition(item: Kustomization, type_: str) -> meta.Condition:
+    """Return a condition that must be there."""
+    found = conditions.get(item.status.conditions, type_)
+    assert found is not None, f"no {type_}: {item.status.conditions}"
     return found
+
+
+def owned(item: Kustomization) -> list[str]:
+    """Return the identities in the inventory."""
+    return [entry.id for entry in item.status.inventory.entries] if item.status.inventory else []
 
 
 def config_map(name: str, namespace: str, **data: str) -> str:
@@ -453,6 +499,3 @@ def config_map(name: str, namespace: str, **data: str) -> str:
     lines = [f"  {key}: {orjson.dumps(value).decode()}" for key, value in data.items()]
     head = f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: {namespace}\n"
     return head + ("data:\n" + "\n".join(lines) + "\n" if lines else "")
-
-
-__all__ = ["World", "applied", "config_map", "durations", "failed", "gone", "ready", "running"]

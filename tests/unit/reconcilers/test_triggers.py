@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import msgspec
 
 from api import meta
@@ -10,14 +12,17 @@ from api.source import GitRepository, GitRepositorySpec, GitRepositoryStatus
 from reconcilers import triggers
 from tests.unit.reconcilers.test_dependencies import make
 
+if TYPE_CHECKING:
+    from api.kustomize import Kustomization
 
-def artifact(revision, digest="sha256:a"):
+
+def artifact(revision: str, digest: str = "sha256:a") -> Artifact:
     return Artifact(
         digest=digest, path="p", url="u", revision=revision, last_update_time="2026-01-01T00:00:00Z"
     )
 
 
-def source(revision=None, digest="sha256:a", **metadata):
+def source(revision: str | None = None, digest: str = "sha256:a", **metadata: Any) -> GitRepository:
     return GitRepository(
         metadata=meta.ObjectMeta(name="repo", namespace="ns", uid="s", generation=1, **metadata),
         spec=GitRepositorySpec(url="https://example.com/r", interval="1m"),
@@ -25,21 +30,21 @@ def source(revision=None, digest="sha256:a", **metadata):
     )
 
 
-def change(item, **metadata):
+def change(item: Kustomization, **metadata: Any) -> Kustomization:
     return msgspec.structs.replace(
         item, metadata=msgspec.structs.replace(item.metadata, **metadata)
     )
 
 
-def status(item, **fields):
+def status(item: Kustomization, **fields: Any) -> Kustomization:
     return msgspec.structs.replace(item, status=msgspec.structs.replace(item.status, **fields))
 
 
-def names(wakes):
+def names(wakes: list[tuple[meta.ObjectRef, str]]) -> list[str]:
     return [ref.name for ref, _ in wakes]
 
 
-def test_own_changes_that_ask_for_a_run():
+def test_own_changes_that_ask_for_a_run() -> None:
     item = make("a")
     assert triggers.needs_reconcile(None, item)
     assert triggers.needs_reconcile(item, change(item, generation=2))
@@ -48,7 +53,7 @@ def test_own_changes_that_ask_for_a_run():
     assert triggers.needs_reconcile(item, change(item, uid="another"))
 
 
-def test_own_changes_that_do_not():
+def test_own_changes_that_do_not() -> None:
     item = make("a")
     assert not triggers.needs_reconcile(item, item)
     assert not triggers.needs_reconcile(item, None)
@@ -57,26 +62,26 @@ def test_own_changes_that_do_not():
     assert not triggers.needs_reconcile(item, status(item, last_applied_revision="r2"))
 
 
-def test_new_revision_wakes_the_users_of_the_source_in_the_order_of_their_dependencies():
+def test_new_revision_wakes_the_users_of_the_source_in_the_order_of_their_dependencies() -> None:
     items = [make("b", "a"), make("a"), make("x", source="elsewhere")]
     wakes = triggers.on_source("c1", source("r1"), source("r2"), items)
     assert names(wakes) == ["a", "b"]
     assert wakes[0] == (meta.ObjectRef("c1", "Kustomization", "ns", "a"), "GitRepository/ns/repo")
 
 
-def test_other_digest_under_the_same_revision_wakes_too():
+def test_other_digest_under_the_same_revision_wakes_too() -> None:
     wakes = triggers.on_source("c1", source("r1"), source("r1", digest="sha256:b"), [make("a")])
     assert names(wakes) == ["a"]
 
 
-def test_source_event_without_a_new_artifact_wakes_nobody():
+def test_source_event_without_a_new_artifact_wakes_nobody() -> None:
     items = [make("a")]
     assert triggers.on_source("c1", source("r1"), source("r1"), items) == []
     assert triggers.on_source("c1", source(), source(), items) == []
     assert triggers.on_source("c1", source("r1"), None, items) == []
 
 
-def test_start_skips_whoever_has_dealt_with_the_revision():
+def test_start_skips_whoever_has_dealt_with_the_revision() -> None:
     done = status(make("done"), last_attempted_revision="r1")
     behind = status(make("behind"), last_attempted_revision="r0")
     failing = status(make("failing", ready="False"), last_attempted_revision="r1")
@@ -84,7 +89,7 @@ def test_start_skips_whoever_has_dealt_with_the_revision():
     assert names(wakes) == ["behind", "failing"]
 
 
-def test_dependants_are_woken_when_a_dependency_becomes_ready_or_moves():
+def test_dependants_are_woken_when_a_dependency_becomes_ready_or_moves() -> None:
     waits, other = make("waits", "a"), make("other")
     old, new = make("a", ready="False"), make("a")
     assert names(triggers.on_kustomization("c1", old, new, [waits, other])) == ["waits"]
@@ -92,12 +97,12 @@ def test_dependants_are_woken_when_a_dependency_becomes_ready_or_moves():
     assert names(triggers.on_kustomization("c1", new, moved, [waits, other])) == ["waits"]
 
 
-def test_dependency_that_fails_wakes_nobody():
+def test_dependency_that_fails_wakes_nobody() -> None:
     assert (
         triggers.on_kustomization("c1", make("a"), make("a", ready="False"), [make("w", "a")]) == []
     )
 
 
-def test_one_member_of_a_cycle_does_not_keep_others_from_being_woken():
+def test_one_member_of_a_cycle_does_not_keep_others_from_being_woken() -> None:
     items = [make("1", "2"), make("2", "1"), make("free")]
     assert set(names(triggers.on_source("c1", None, source("r9"), items))) == {"1", "2", "free"}

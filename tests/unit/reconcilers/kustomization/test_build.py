@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import orjson
 import pytest
 
-from api.kustomize import CommonMetadata, Image, KustomizationSpec, Patch, SourceReference
+from api.kustomize import CommonMetadata, Image, KustomizationSpec, Patch, Selector, SourceReference
 from reconcilers.context import ReconcileSettings, Tools
 from reconcilers.kustomization import build, manifest, planning, store
 from reconcilers.kustomization.manifest import BuildError
 from runtime.limits import Processes, Threads
 from runtime.metrics import Metrics
 from tests.support.kustomizer import MemoryTree, config_map, kustomize_program
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.support.kustomizer import Files
 
 SPEC = KustomizationSpec(
     interval="1h", source_ref=SourceReference(kind="GitRepository", name="r"), prune=True
@@ -22,28 +30,30 @@ FINISH = manifest.Finish({"kustomize.toolkit.fluxcd.io/name": "apps"})
 class Counting(MemoryTree):
     """A tree that notes which files were read."""
 
-    def __init__(self, files):
+    def __init__(self, files: Files) -> None:
         super().__init__(files)
-        self.read_paths = []
+        self.read_paths: list[str] = []
 
-    def read(self, path):
+    def read(self, path: str) -> bytes:
         self.read_paths.append(path)
         return super().read(path)
 
 
 @pytest.fixture
-async def threads():
+async def threads() -> AsyncIterator[Threads]:
     made = Threads()
     yield made
     await made.aclose()
 
 
 @pytest.fixture
-def builder(tmp_path, threads):
+def builder(tmp_path: Path, threads: Threads) -> build.Builder:
     return make(tmp_path, threads)
 
 
-def make(tmp_path, threads, *, tools=None, **settings):
+def make(
+    tmp_path: Path, threads: Threads, *, tools: Tools | None = None, **settings: Any
+) -> build.Builder:
     directory = tmp_path / "builds"
     return build.Builder(
         store.Store(directory),
@@ -55,7 +65,7 @@ def make(tmp_path, threads, *, tools=None, **settings):
     )
 
 
-def request(files, *, finish=FINISH, **spec):
+def request(files: Files, *, finish: manifest.Finish = FINISH, **spec: Any) -> planning.Request:
     merged = KustomizationSpec(
         **{
             name: spec.get(name, getattr(SPEC, name))
@@ -65,51 +75,58 @@ def request(files, *, finish=FINISH, **spec):
     return planning.Request("ns.apps", Counting(files), merged, finish)
 
 
-def objects(built):
+def read_paths(asked: planning.Request) -> list[str]:
+    assert isinstance(asked.tree, Counting)
+    return asked.tree.read_paths
+
+
+def objects(built: build.Built) -> list[dict[str, Any]]:
     with store.Reader(built.build) as reader:
         return [orjson.loads(reader.read(item)) for item in built.build.desired]
 
 
-def many(number):
+def many(number: int) -> dict[str, str | bytes]:
     return {f"{n:04}.yaml": config_map(f"cm{n}", "ns", k="1") for n in range(number)}
 
 
-async def test_plain_directory_needs_no_kustomize(tmp_path, threads):
+async def test_plain_directory_needs_no_kustomize(tmp_path: Path, threads: Threads) -> None:
     built = await make(tmp_path, threads, tools=Tools()).build(request(many(3)))
     assert built.way == "plain"
     assert [obj["metadata"]["name"] for obj in objects(built)] == ["cm0", "cm1", "cm2"]
     assert objects(built)[0]["metadata"]["labels"] == FINISH.owner_labels
 
 
-async def test_same_content_is_not_built_again(builder):
+async def test_same_content_is_not_built_again(builder: build.Builder) -> None:
     first = await builder.build(request(many(3)))
     again = request(many(3))
     second = await builder.build(again)
     assert second.way == "reused"
     assert second.build is first.build
-    assert not again.tree.read_paths
+    assert not read_paths(again)
 
 
-async def test_one_changed_file_is_the_only_one_read(builder):
+async def test_one_changed_file_is_the_only_one_read(builder: build.Builder) -> None:
     await builder.build(request(many(20)))
     changed = request(many(20) | {"0007.yaml": config_map("cm7", "ns", k="2")})
     built = await builder.build(changed)
-    assert changed.tree.read_paths == ["0007.yaml"]
+    assert read_paths(changed) == ["0007.yaml"]
     assert objects(built)[7]["data"] == {"k": "2"}
     assert objects(built)[19]["data"] == {"k": "1"}
 
 
-async def test_restart_takes_the_file_without_reading_a_manifest(tmp_path, threads):
+async def test_restart_takes_the_file_without_reading_a_manifest(
+    tmp_path: Path, threads: Threads
+) -> None:
     await make(tmp_path, threads).build(request(many(5)))
     again = request(many(5))
     built = await make(tmp_path, threads).build(again)
     assert built.way == "reused"
-    assert not again.tree.read_paths
+    assert not read_paths(again)
     assert len(objects(built)) == 5
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", b"x" * 4000])
-async def test_damaged_file_is_built_again(tmp_path, threads, damage):
+async def test_damaged_file_is_built_again(tmp_path: Path, threads: Threads, damage: bytes) -> None:
     built = await make(tmp_path, threads).build(request(many(5)))
     built.build.path.write_bytes(damage)
     again = await make(tmp_path, threads).build(request(many(5)))
@@ -117,19 +134,19 @@ async def test_damaged_file_is_built_again(tmp_path, threads, damage):
     assert len(objects(again)) == 5
 
 
-async def test_file_lost_under_a_running_daemon_is_built_again(builder):
+async def test_file_lost_under_a_running_daemon_is_built_again(builder: build.Builder) -> None:
     built = await builder.build(request(many(5)))
     built.build.path.unlink()
     again = await builder.build(request(many(5) | {"0001.yaml": config_map("cm1", "ns", k="2")}))
     assert len(objects(again)) == 5
 
 
-async def test_build_file_is_private(builder):
+async def test_build_file_is_private(builder: build.Builder) -> None:
     built = await builder.build(request(many(1)))
     assert built.build.path.stat().st_mode & 0o777 == 0o600
 
 
-async def test_other_common_metadata_builds_everything_again(builder):
+async def test_other_common_metadata_builds_everything_again(builder: build.Builder) -> None:
     await builder.build(request(many(2)))
     finish = manifest.Finish(FINISH.owner_labels, {"team": "x"})
     built = await builder.build(
@@ -138,7 +155,7 @@ async def test_other_common_metadata_builds_everything_again(builder):
     assert all(obj["metadata"]["labels"]["team"] == "x" for obj in objects(built))
 
 
-async def test_files_beside_the_path_do_not_matter(builder):
+async def test_files_beside_the_path_do_not_matter(builder: build.Builder) -> None:
     await builder.build(request({"a/x.yaml": config_map("a", "ns"), "b/y.yaml": "one"}, path="a"))
     built = await builder.build(
         request({"a/x.yaml": config_map("a", "ns"), "b/y.yaml": "two"}, path="./a/")
@@ -146,7 +163,7 @@ async def test_files_beside_the_path_do_not_matter(builder):
     assert built.way == "reused"
 
 
-async def test_overlay_depends_on_its_bases_and_on_nothing_else(builder):
+async def test_overlay_depends_on_its_bases_and_on_nothing_else(builder: build.Builder) -> None:
     files = {
         "base/kustomization.yaml": "resources: [cm.yaml]\n",
         "base/cm.yaml": config_map("a", "ns", k="1"),
@@ -166,7 +183,7 @@ async def test_overlay_depends_on_its_bases_and_on_nothing_else(builder):
     assert objects(other)[0]["data"] == {"k": "2", "p": "x"}
 
 
-async def test_spec_changes_reach_kustomize(builder):
+async def test_spec_changes_reach_kustomize(builder: build.Builder) -> None:
     deployment = (
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n"
         "spec: {template: {spec: {containers: [{name: c, image: 'nginx:1'}]}}}\n"
@@ -180,7 +197,7 @@ async def test_spec_changes_reach_kustomize(builder):
             patches=(
                 Patch(
                     patch='[{"op": "add", "path": "/spec/replicas", "value": 3}]',
-                    target={"kind": "Deployment"},
+                    target=Selector(kind="Deployment"),
                 ),
             ),
         )
@@ -192,7 +209,9 @@ async def test_spec_changes_reach_kustomize(builder):
     assert found["spec"]["template"]["spec"]["containers"][0]["image"] == "nginx:2"
 
 
-async def test_nested_kustomization_is_a_resource_of_the_generated_one(builder):
+async def test_nested_kustomization_is_a_resource_of_the_generated_one(
+    builder: build.Builder,
+) -> None:
     files = {
         "x.yaml": config_map("x", "ns"),
         "sub/kustomization.yaml": "namePrefix: p-\nresources: [y.yaml]\n",
@@ -203,19 +222,21 @@ async def test_nested_kustomization_is_a_resource_of_the_generated_one(builder):
     assert sorted(obj["metadata"]["name"] for obj in objects(built)) == ["p-y", "x"]
 
 
-async def test_scalar_that_kustomize_reads_otherwise_goes_through_kustomize(builder):
+async def test_scalar_that_kustomize_reads_otherwise_goes_through_kustomize(
+    builder: build.Builder,
+) -> None:
     text = "apiVersion: x.io/v1\nkind: Foo\nmetadata: {name: a}\nspec: {v: yes}\n"
     built = await builder.build(request({"x.yaml": text}))
     assert built.way == "kustomize"
     assert objects(built)[0]["spec"] == {"v": "yes"}
 
 
-async def test_empty_directory_builds_nothing(builder):
+async def test_empty_directory_builds_nothing(builder: build.Builder) -> None:
     built = await builder.build(request({"README.md": "hello"}))
     assert built.build.desired == []
 
 
-async def test_lists_are_flattened(builder):
+async def test_lists_are_flattened(builder: build.Builder) -> None:
     text = orjson.dumps(
         {
             "apiVersion": "v1",
@@ -230,20 +251,20 @@ async def test_lists_are_flattened(builder):
     assert [obj["metadata"]["name"] for obj in objects(built)] == ["a", "b"]
 
 
-async def test_five_megabyte_manifest_builds(builder):
+async def test_five_megabyte_manifest_builds(builder: build.Builder) -> None:
     built = await builder.build(
         request({"x.yaml": config_map("a", "ns") + "data:\n  k: " + "x" * 5_000_000 + "\n"})
     )
     assert built.build.desired[0].length > 5_000_000
 
 
-async def test_missing_kustomize_says_what_to_do(tmp_path, threads):
+async def test_missing_kustomize_says_what_to_do(tmp_path: Path, threads: Threads) -> None:
     without = make(tmp_path, threads, tools=Tools())
     with pytest.raises(BuildError, match=r"install it or name it in config.toml"):
         await without.build(request({"kustomization.yaml": "resources: []\n"}))
 
 
-async def test_unknown_fields_of_the_root_file_vanish(builder):
+async def test_unknown_fields_of_the_root_file_vanish(builder: build.Builder) -> None:
     files = {
         "kustomization.yaml": "resources: [x.yaml]\nunknownField: 1\n",
         "x.yaml": config_map("a", "ns"),
@@ -251,20 +272,24 @@ async def test_unknown_fields_of_the_root_file_vanish(builder):
     assert len((await builder.build(request(files))).build.desired) == 1
 
 
-async def test_remote_base_is_refused_where_settings_say_so(tmp_path, threads):
+async def test_remote_base_is_refused_where_settings_say_so(
+    tmp_path: Path, threads: Threads
+) -> None:
     strict = make(tmp_path, threads, allow_remote_bases=False)
     files = {"kustomization.yaml": "resources: [https://example.com/base?ref=v1]\n"}
     with pytest.raises(BuildError, match=r"remote bases are not allowed: https://example.com"):
         await strict.build(request(files))
 
 
-async def test_nothing_is_left_behind_by_a_build_that_fails(builder, tmp_path):
+async def test_nothing_is_left_behind_by_a_build_that_fails(
+    builder: build.Builder, tmp_path: Path
+) -> None:
     with pytest.raises(BuildError, match="kustomize build failed"):
         await builder.build(request({"kustomization.yaml": "resources: [none.yaml]\n"}))
     assert not list((tmp_path / "builds").glob("build-*"))
 
 
-async def test_message_never_quotes_an_object(builder):
+async def test_message_never_quotes_an_object(builder: build.Builder) -> None:
     files = {
         "kustomization.yaml": "resources: [s.yaml]\n",
         "s.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {1: hunter2}\n",
@@ -274,14 +299,14 @@ async def test_message_never_quotes_an_object(builder):
     assert "hunter2" not in str(caught.value)
 
 
-async def test_same_object_in_two_api_versions_is_refused(builder):
+async def test_same_object_in_two_api_versions_is_refused(builder: build.Builder) -> None:
     text = "apiVersion: x.io/{}\nkind: Foo\nmetadata: {{name: a}}\n"
     files = {"a.yaml": text.format("v1"), "b.yaml": text.format("v2")}
     with pytest.raises(BuildError, match="Foo/a is declared twice"):
         await builder.build(request(files))
 
 
-async def test_missing_components_are_skipped_only_where_asked(builder):
+async def test_missing_components_are_skipped_only_where_asked(builder: build.Builder) -> None:
     files = {"kustomization.yaml": "resources: [x.yaml]\n", "x.yaml": config_map("a", "ns")}
     built = await builder.build(
         request(files, components=("none",), ignore_missing_components=True)
