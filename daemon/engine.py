@@ -175,7 +175,7 @@ class Engine:
         """Wake the owner of an object that somebody changed; its reconciler has noted what."""
         if drift.kind is not ledger.DriftKind.MOVED:
             self.corrections[owner] += 1
-        logger.info(
+        logger.debug(
             "drift",
             extra={"owner": str(owner), "object": str(obj), "drift": drift.kind, "who": drift.who},
         )
