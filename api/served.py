@@ -80,7 +80,6 @@ def _kustomization(obj: Kustomization) -> Iterator[str]:
     if spec.source_ref.kind != GitRepository.KIND:
         yield f"sourceRef.kind={spec.source_ref.kind}"
     yield from _set(
-        ("postBuild", spec.post_build),
         ("decryption", spec.decryption),
         ("serviceAccountName", spec.service_account_name),
         ("kubeConfig", spec.kube_config),

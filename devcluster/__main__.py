@@ -35,7 +35,10 @@ def main() -> int:
     kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
     tools = commands.add_parser("tools", help="build tools into the cache and print where they are")
     tools.add_argument(
-        "names", nargs="*", default=["devcluster", "kustomize"], choices=[*toolcache.RECIPES]
+        "names",
+        nargs="*",
+        default=["devcluster", "kustomize", "sops"],
+        choices=[*toolcache.RECIPES],
     )
     options = parser.parse_args()
     try:

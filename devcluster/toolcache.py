@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 KUBERNETES_VERSION = "v1.36.3"
 KUSTOMIZE_VERSION = "v5.8.2"
 KWOK_VERSION = "v0.8.0"
+SOPS_VERSION = "v3.13.3"
 
 _MODULE = Path(__file__).parent / "cluster"
 _COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
@@ -112,7 +113,14 @@ KWOK = Recipe(
     package="sigs.k8s.io/kwok/cmd/kwok",
     minutes=3,
 )
-RECIPES = {recipe.name: recipe for recipe in (CLUSTER, KUSTOMIZE, KWOK)}
+SOPS = Recipe(
+    name="sops",
+    version=SOPS_VERSION,
+    ldflags="-s -w",
+    package="github.com/getsops/sops/v3/cmd/sops",
+    minutes=3,
+)
+RECIPES = {recipe.name: recipe for recipe in (CLUSTER, KUSTOMIZE, KWOK, SOPS)}
 
 
 def machine() -> str:

@@ -50,6 +50,8 @@ class ReconcileSettings:
     """Refuse a ``sourceRef`` into another namespace (multi-tenant lockdown)."""
     allow_remote_bases: bool = True
     """Let kustomizations name resources by URL; kustomize then downloads while it builds."""
+    strict_substitution: bool = True
+    """Fail a build that uses a variable without a value, instead of taking it for empty."""
     default_service_account: str = ""
     """Service account to impersonate where an object names none; empty: the daemon's identity."""
     concurrency: int = 8

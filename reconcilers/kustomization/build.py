@@ -21,23 +21,22 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from kube import manifests
-from reconcilers.kustomization import manifest, plain, planning, store
+from reconcilers.kustomization import documents, manifest, plain, planning, store, substitution
 from reconcilers.kustomization.manifest import BuildError
 from runtime import process
 from sources import tree as source_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
-    from kube.desired import Desired
     from reconcilers.context import ReconcileSettings, Tools
     from reconcilers.kustomization.planning import Plan, Request
-    from reconcilers.kustomization.store import Build, Store, Unit
+    from reconcilers.kustomization.store import Build, Known, Store, Unit
     from runtime.limits import Processes, Threads
     from sources.tree import Tree
 
@@ -54,10 +53,6 @@ class Built:
     build: Build
     way: str
     """``reused``, ``plain`` or ``kustomize``."""
-
-
-Known: TypeAlias = "Mapping[bytes, tuple[Desired, ...]]"
-"""Units of the last build that may be copied."""
 
 
 class DirectoryError(Exception):
@@ -111,7 +106,7 @@ class Builder:
             with contextlib.suppress(_NotPlainError):
                 return Built(await self._save(request, plan, _plain_units), "plain")
         text = await self._kustomize(request.tree, plan)
-        return Built(await self._save(request, plan, _document_units, text), "kustomize")
+        return Built(await self._save(request, plan, documents.units, text), "kustomize")
 
     async def _save(
         self, request: Request, plan: Plan, units: Callable[..., Iterator[Unit]], *args: object
@@ -122,8 +117,10 @@ class Builder:
             last = self._store.load(request.name)
             known = last.units if last and last.scope == plan.scope else {}
             found = units(request, plan, known, *args)
-            made = _unique(found, known, is_plain=units is _plain_units)
-            return self._store.save(request.name, plan.key, plan.scope, made)
+            is_plain = units is _plain_units
+            made = _unique(found, known, is_plain=is_plain)
+            is_private = request.is_private and not is_plain
+            return self._store.save(request.name, plan.key, plan.scope, made, is_private=is_private)
 
         try:
             return await self._threads.run(save)
@@ -177,6 +174,8 @@ def _plain_units(request: Request, plan: Plan, known: Known) -> Iterator[Unit]:
 
 def _file_unit(key: bytes, request: Request, path: str) -> Unit:
     content = request.tree.read(path)
+    if request.variables is not None and substitution.concerns(content):
+        raise _NotPlainError  # quotes would survive here, and with them other types
     is_exact = plain.is_exact(content)
     found = []
     try:
@@ -187,18 +186,6 @@ def _file_unit(key: bytes, request: Request, path: str) -> Unit:
     except (manifests.ManifestError, BuildError) as err:
         raise BuildError(f"failed to decode Kubernetes YAML from {path}: {err}") from err
     return store.Unit(key, tuple(found))
-
-
-def _document_units(request: Request, _: Plan, known: Known, output: bytes) -> Iterator[Unit]:
-    """Yield one unit per document of kustomize's output, parsing those that are new."""
-    for number, text in enumerate(output.split(b"\n---\n"), start=1):
-        key = planning.hash_of("document", text).encode()
-        if key in known:
-            yield store.Unit(key)
-            continue
-        documents = manifests.load_all(text)
-        found = manifest.objects(documents, f"document {number} of the build")
-        yield store.Unit(key, tuple(request.finish.object(obj, place) for obj, place in found))
 
 
 def _unique(units: Iterator[Unit], known: Known, *, is_plain: bool) -> Iterator[Unit]:

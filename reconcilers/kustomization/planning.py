@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from api.kustomize import KustomizationSpec
     from reconcilers.kustomization.manifest import Finish
+    from reconcilers.kustomization.variables import Variables
     from sources.tree import Tree
 
 
@@ -41,6 +42,23 @@ class Request:
     tree: Tree
     spec: KustomizationSpec
     finish: Finish
+    variables: Variables | None = None
+    """What ``postBuild`` substitutes; None where it does not."""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether what Secrets hold may be in the result, so that it must not reach the disk."""
+        return self.variables is not None and self.variables.is_secret
+
+    @property
+    def treatment(self) -> tuple[object, ...]:
+        """What is done to objects beyond kustomize, and with which keys and values: for keys."""
+        return (self.variables.identity if self.variables else None,)
+
+    @property
+    def steps(self) -> tuple[bool, ...]:
+        """Which of the steps beyond kustomize there are."""
+        return (self.variables is not None,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +105,11 @@ def plan(request: Request, kustomize_version: str) -> Plan:
     walk = closure.Walk(paths, request.tree.read)
     walk.follow(root, document)
     listed_files = [posixpath.join(root, path) for path in listed]
-    scope = hash_of(api.__version__, store.FORMAT, *request.finish.parts())
+    scope = hash_of(api.__version__, store.FORMAT, *request.finish.parts(), *request.steps)
     inputs = _inputs(request.tree, walk.closure, ids)
     return Plan(
         root=root,
-        key=hash_of(scope, kustomize_version, root, document, *inputs),
+        key=hash_of(scope, kustomize_version, root, document, *inputs, *request.treatment),
         scope=scope,
         document=document,
         file=own or posixpath.join(root, generate.FILE_NAMES[0]),

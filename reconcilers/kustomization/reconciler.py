@@ -18,7 +18,7 @@ from kube import errors
 from kube.apply import ApplyError, ApplyOptions
 from kube.fights import Fights
 from kube.objects import GVK
-from reconcilers import dependencies, steps
+from reconcilers import dependencies, referenced, steps
 from reconcilers.kustomization import (
     applying,
     build,
@@ -31,6 +31,7 @@ from reconcilers.kustomization import (
     planning,
     store,
     timing,
+    variables,
 )
 from reconcilers.kustomization.attempt import Attempt
 from reconcilers.kustomization.health import Seen
@@ -210,7 +211,8 @@ class KustomizationReconciler:
             GitOpsError: with Flux's reason for what went wrong.
         """
         known = self._known.get(attempt.ref)
-        if known is not None and known.inputs[:-1] == found[:-1]:
+        is_alone = not referenced.of_kustomization(attempt.item)
+        if known is not None and known.inputs[:-1] == found[:-1] and is_alone:
             attempt.digest = known.build.digest
             return known.build
         if attempt.artifact is None:
@@ -218,9 +220,12 @@ class KustomizationReconciler:
         tree = await inputs.open_tree(attempt, attempt.artifact)
         attempt.step("Building manifests")
         attempt.change(last_attempted_revision=attempt.revision)
-        spec = attempt.item.spec
         request = planning.Request(
-            _file_name(attempt.ref), tree, spec, manifest.finish_of(attempt.item)
+            _file_name(attempt.ref),
+            tree,
+            attempt.item.spec,
+            manifest.finish_of(attempt.item),
+            await variables.gather(self._context, attempt.item),
         )
         try:
             built = await self._builder.build(request)

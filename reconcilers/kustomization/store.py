@@ -3,7 +3,9 @@
 One file per Kustomization holds the canonical JSON of every object, one a line, then the index and
 a fixed footer. It is written whole under another name and renamed, so a reader sees the old build
 or the new one. The file is a cache: a missing, torn or foreign one only costs a build. Its mode is
-0600 since Secrets are among the objects.
+0600 since Secrets are among the objects. What Git holds only encrypted, and what comes out of a
+Secret of the cluster, is never written: such a *private* build lives compressed in memory, and a
+restart builds it again.
 
 A build consists of *units*, the pieces whose objects depend on nothing but the piece's content: a
 file of a plain directory, or one document of kustomize's output. A unit that the previous build has
@@ -16,8 +18,9 @@ import hashlib
 import mmap
 import os
 import struct
+import zlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 import msgspec
 
@@ -26,7 +29,7 @@ from kube.desired import Desired, Flag
 from kube.objects import ObjectId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 FORMAT: Final = 1
@@ -58,11 +61,16 @@ class Unit:
     """Each object with its canonical JSON; None to copy the unit from the previous build."""
 
 
+Known: TypeAlias = "Mapping[bytes, tuple[Desired, ...]]"
+"""Units of the last build that may be copied."""
+
+
 @dataclass(frozen=True, slots=True)
 class Build:
     """What one Kustomization wants."""
 
     path: Path
+    """Its file, unless it is private."""
     key: str
     """Changes exactly when an input of the build does."""
     scope: str
@@ -70,6 +78,8 @@ class Build:
     digest: str
     """``sha256:<hex>`` of all objects' canonical JSON, for ``status.history``."""
     units: dict[bytes, tuple[Desired, ...]] = field(repr=False)
+    private: bytes | None = field(default=None, repr=False)
+    """The compressed lines of a private build, which has no file."""
 
     @property
     def desired(self) -> list[Desired]:
@@ -80,8 +90,9 @@ class Build:
 class Reader:
     """Reads single objects out of a build's file; a `kube.desired.ManifestReader`.
 
-    The file is mapped, so reading is no system call and costs no memory of our own. A build that is
-    replaced meanwhile stays readable here. Opening blocks on the disk; use as a context manager.
+    The file is mapped, so reading is no system call and costs no memory of our own; a private build
+    is unpacked for as long as this is open. A build that is replaced meanwhile stays readable here.
+    Opening blocks on the disk; use as a context manager.
 
     Raises:
         StaleBuildError: the file was removed.
@@ -89,17 +100,14 @@ class Reader:
 
     def __init__(self, build: Build) -> None:
         self._name = build.path.name
-        try:
-            with build.path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as err:
-            raise StaleBuildError(f"{self._name}: {err}") from err
+        self._body = _map(build.path) if build.private is None else zlib.decompress(build.private)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._map.close()
+        if isinstance(self._body, mmap.mmap):
+            self._body.close()
 
     def read(self, desired: Desired) -> bytes:
         """Return the canonical JSON of one object.
@@ -107,7 +115,7 @@ class Reader:
         Raises:
             StaleBuildError: the file is not the one that was written.
         """
-        body = self._map[desired.offset : desired.offset + desired.length]
+        body = self._body[desired.offset : desired.offset + desired.length]
         if kube_desired.digest(body) != desired.digest:
             raise StaleBuildError(f"{self._name}: content changed")
         return body
@@ -116,7 +124,8 @@ class Reader:
 class Store:
     """The builds of one cluster.
 
-    Memory: half a kilobyte per object. Disk: the size of the manifests. Both end with `drop`. Every
+    Memory: half a kilobyte per object, and a fifth or so of the manifests of private builds. Disk:
+    the size of all other manifests. Both end with `drop`. Every
     method blocks on the disk and is meant for a thread; calls for one name must not overlap.
 
     Args:
@@ -136,7 +145,15 @@ class Store:
             self._builds[name] = found
         return self._builds[name]
 
-    def save(self, name: str, key: str, scope: str, units: Iterable[Unit]) -> Build:
+    def save(
+        self,
+        name: str,
+        key: str,
+        scope: str,
+        units: Iterable[Unit],
+        *,
+        is_private: bool = False,
+    ) -> Build:
         """Write a build and make it the current one. Blocking: run it in a thread when it is large.
 
         Args:
@@ -144,6 +161,7 @@ class Store:
             key: see `Build.key`.
             scope: see `Build.scope`.
             units: in build order, each key once.
+            is_private: keep it in memory alone, and remove the file of an earlier build.
 
         Raises:
             StaleBuildError: a unit was to be copied from a file that is not there any more.
@@ -153,7 +171,7 @@ class Store:
         path = self._directory / f"{name}.build"
         previous = self._builds.get(name)
         writer = _Writer(path, previous if previous and previous.scope == scope else None)
-        build = writer.write(key, scope, units)
+        build = writer.write(key, scope, units, is_private=is_private)
         self._builds[name] = build
         return build
 
@@ -168,17 +186,20 @@ class _Writer:
 
     def __init__(self, path: Path, previous: Build | None) -> None:
         self._path, self._previous = path, previous
-        self._old = path.read_bytes() if previous and path.exists() else b""
+        self._old = _content(previous) if previous else b""
         self._lines: list[bytes] = []
         self._units: dict[bytes, tuple[Desired, ...]] = {}
         self._offset = 0
 
-    def write(self, key: str, scope: str, units: Iterable[Unit]) -> Build:
-        """Write everything and rename it into place."""
+    def write(self, key: str, scope: str, units: Iterable[Unit], *, is_private: bool) -> Build:
+        """Write everything and rename it into place; a private build only into memory."""
         for unit in units:
             self._units[unit.key] = tuple(self._place(unit))
         body = b"".join(self._lines)
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        if is_private:
+            self._path.unlink(missing_ok=True)
+            return Build(self._path, key, scope, digest, self._units, zlib.compress(body))
         rows = [(unit, [_row(item) for item in items]) for unit, items in self._units.items()]
         index = msgspec.msgpack.encode(_Index(key, scope, digest, rows))
         footer = _FOOTER.pack(len(body), kube_desired.digest(index), _MAGIC)
@@ -198,6 +219,21 @@ class _Writer:
             if kube_desired.digest(body) != item.digest:
                 raise StaleBuildError(f"{self._path.name}: content changed")
             yield item, body
+
+
+def _map(path: Path) -> mmap.mmap:
+    try:
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as err:
+        raise StaleBuildError(f"{path.name}: {err}") from err
+
+
+def _content(build: Build) -> bytes:
+    """Return all lines of a build; nothing where its file is lost."""
+    if build.private is not None:
+        return zlib.decompress(build.private)
+    return build.path.read_bytes() if build.path.exists() else b""
 
 
 def _replace(path: Path, parts: Iterable[bytes]) -> None:
