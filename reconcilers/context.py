@@ -13,14 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from kube.apply import Applier
-    from sources.git import GitFetcher
-
     from api.instance import FluxInstance
     from api.kustomize import Kustomization
     from api.meta import ObjectRef
     from api.notification import Receiver
     from api.source import GitRepository
+    from kube.apply import Applier
     from kube.client import Client
     from kube.discovery import Discovery
     from kube.informer import Informer
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from runtime.events import EventBus
     from runtime.limits import Processes, Threads
     from runtime.metrics import Metrics
+    from sources.git import GitFetcher
     from sources.storage import Storage
 
 

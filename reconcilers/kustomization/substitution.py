@@ -1,8 +1,8 @@
 """Substitution in one built object: on its YAML text, which is then read with YAML 1.1's types.
 
 kustomize writes text without the author's quotes wherever YAML allows that, so the look of a value
-decides its type, as in Flux: ``${replicas}`` becomes a number, ``"${port}"`` too, and ``!!str 80``
-or a variable that holds a quotation mark keeps a string.
+decides its type, as in Flux: ``${replicas}`` becomes a number, ``"${port}"`` too. A variable whose
+value is ``!!str 80``, or one around it that holds a quotation mark, keeps a string.
 """
 
 from __future__ import annotations

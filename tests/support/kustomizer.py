@@ -34,7 +34,7 @@ from kube.discovery import Discovery
 from kube.informer import Informer
 from kube.objects import GVK, Resource
 from kube.tracker import Tracker
-from reconcilers import triggers
+from reconcilers import referenced, triggers
 from reconcilers.context import ClusterContext, ReconcileSettings, Tools
 from reconcilers.kustomization.reconciler import KustomizationReconciler
 from runtime import conditions, workqueue
@@ -249,6 +249,20 @@ class World:
         kind = {"configmaps": "ConfigMap", "secrets": "Secret"}.get(plural, plural)
         resource = Resource(GVK("", "v1", kind), plural, is_namespaced=True)
         return await self.context.client.get(resource, namespace or self.namespace, name)
+
+    async def put(
+        self, kind: str, name: str, labels: Mapping[str, str] | None = None, **data: str
+    ) -> None:
+        """Create a ConfigMap or Secret, or replace what it holds."""
+        body = {
+            "apiVersion": "v1",
+            "kind": kind,
+            "metadata": {"name": name, "labels": labels or {}},
+            "stringData" if kind == referenced.SECRET else "data": data,
+        }
+        await self.context.client.apply(
+            referenced.RESOURCES[kind], orjson.dumps(body), self.namespace, name, manager="test"
+        )
 
     async def until_event(self, text: str) -> Event:
         """Wait for an event whose message or reason contains a text."""

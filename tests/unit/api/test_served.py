@@ -61,7 +61,6 @@ def test_a_git_repository_of_this_version_is_served(change: dict[str, Any]) -> N
     ("change", "path"),
     [
         ({"sourceRef": {"kind": "Bucket", "name": "b"}}, "sourceRef.kind=Bucket"),
-        ({"postBuild": {"substitute": {"a": "b"}}}, "postBuild"),
         ({"decryption": {"provider": "sops"}}, "decryption"),
         ({"serviceAccountName": "a"}, "serviceAccountName"),
         ({"kubeConfig": {"secretRef": {"name": "a"}}}, "kubeConfig"),

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from api.kustomize import CommonMetadata, Image, KustomizationSpec, Patch, Selector, SourceReference
-from reconcilers.context import ReconcileSettings, Tools
+from api.kustomize import CommonMetadata, Image, KustomizationSpec, Patch, Selector
+from reconcilers.context import Tools
 from reconcilers.kustomization import build, manifest, planning, store
 from reconcilers.kustomization.manifest import BuildError
-from runtime.limits import Processes, Threads
-from runtime.metrics import Metrics
-from tests.support.kustomizer import MemoryTree, config_map, kustomize_program
+from runtime.limits import Threads
+from tests.support.building import SPEC, make
+from tests.support.kustomizer import MemoryTree, config_map
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from tests.support.kustomizer import Files
 
-SPEC = KustomizationSpec(
-    interval="1h", source_ref=SourceReference(kind="GitRepository", name="r"), prune=True
-)
 FINISH = manifest.Finish({"kustomize.toolkit.fluxcd.io/name": "apps"})
 
 
@@ -49,20 +46,6 @@ async def threads() -> AsyncIterator[Threads]:
 @pytest.fixture
 def builder(tmp_path: Path, threads: Threads) -> build.Builder:
     return make(tmp_path, threads)
-
-
-def make(
-    tmp_path: Path, threads: Threads, *, tools: Tools | None = None, **settings: Any
-) -> build.Builder:
-    directory = tmp_path / "builds"
-    return build.Builder(
-        store.Store(directory),
-        threads,
-        Processes(Metrics()),
-        tools=tools or Tools(kustomize_program(), "v5.8.2"),
-        settings=ReconcileSettings(**settings),
-        directory=directory,
-    )
 
 
 def request(files: Files, *, finish: manifest.Finish = FINISH, **spec: Any) -> planning.Request:
