@@ -141,7 +141,7 @@ async def test_unknown_variable_is_told_on_the_kustomization(world: World, names
 async def test_key_of_a_config_map_that_is_no_name_fails_the_build(
     world: World, namespace: str
 ) -> None:
-    await world.put("ConfigMap", "vars", **{"app.properties": "x"})
+    await world.put("ConfigMap", "vars", None, **{"app.properties": "x"})
     await world.push({"a.yaml": config_map("a", namespace, k="${v:-1}")})
     await world.kustomize("apps", postBuild={"substituteFrom": [refer("ConfigMap", "vars")]})
     item = await world.until("apps", failed(meta.BUILD_FAILED))

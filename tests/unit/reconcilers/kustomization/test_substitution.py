@@ -13,10 +13,12 @@ from reconcilers.kustomization.manifest import BuildError
 from reconcilers.kustomization.variables import Variables
 
 
-def substitute(text: str, *, is_strict: bool = True, **values: str) -> Any:
-    obj = manifests.load(text)
-    variables = Variables(values, (), is_strict=is_strict)
-    return substitution.substitute(obj, text.encode(), variables)
+def substitute(text: str, **values: str) -> Any:
+    return substitute_all(text, Variables(values, ()))
+
+
+def substitute_all(text: str, variables: Variables) -> Any:
+    return substitution.substitute(manifests.load(text), text.encode(), variables)
 
 
 def config_map(value: str, metadata: str = "{name: app}") -> str:
@@ -105,13 +107,16 @@ def test_an_unknown_variable_names_resource_and_variable() -> None:
 
 
 def test_an_unknown_variable_is_empty_where_settings_say_so() -> None:
-    assert substitute(config_map("a${other}"), is_strict=False, v="1")["data"]["k"] == "a"
+    assert (
+        substitute_all(config_map("a${other}"), Variables({}, (), is_strict=False))["data"]["k"]
+        == "a"
+    )
 
 
 @pytest.mark.parametrize("name", ["a.b", "a-b", "1a", "", "a b", "a\n"])
 def test_a_name_outside_the_rule_fails_with_the_rule(name: str) -> None:
     with pytest.raises(BuildError) as error:
-        substitute(config_map("${v}"), v="1", **{name: "x"})
+        substitute_all(config_map("${v}"), Variables({"v": "1", name: "x"}, ()))
     assert f"'{name}' var name is invalid, must match '^[_[:alpha:]]" in str(error.value)
 
 
