@@ -2,8 +2,9 @@
 
 Every round pushes a new value for every object, adds some and drops some, and strikes at a random
 moment: after some time, or, since an apply is only a part of that time, once some of the objects
-have been written. In every second round Git drops further objects before the daemon is back. Then
-the cluster must come to hold exactly what Git says, and the inventory exactly that.
+have been written. In most rounds Git drops further objects before the daemon is back, and now and
+then the daemon's caches are lost as well. Then the cluster must come to hold exactly what Git says,
+and the inventory exactly that.
 
 ``python -m bench.soak`` does 20 rounds with 1000 objects; tests call `soak` with fewer.
 """
@@ -30,10 +31,13 @@ if TYPE_CHECKING:
 
 _NAME = "soak"
 _CHURN = 0.1
-_API_EVERY = 4
+_CYCLE = 4
+_CALM, _FORGETFUL, _API = 0, 1, 3
+"""Rounds of a cycle that are special: Git does not change meanwhile, the daemon's caches are lost,
+the API server is struck."""
 _BY_PROGRESS = 0.6
 """How often the moment is found by what has been written, not by the clock."""
-_LATEST = 0.7
+_LATEST = 0.5
 """The largest share of written objects to wait for: looking takes a moment too."""
 
 
@@ -72,7 +76,7 @@ class Soak:
         self._random = random.Random(seed)  # noqa: S311 - to be repeatable, not secret
         self._fixture = Fixture(_NAME, size)
         self._repo = bed.git.repo(_NAME)
-        self._next = size
+        self._added: list[str] = []
         self._apply_s = 0.0
 
     def begin(self) -> None:
@@ -97,17 +101,20 @@ class Soak:
         """
         value = f"round {number}"
         self._push(value)
-        is_api = number % _API_EVERY == _API_EVERY - 1
+        is_api = number % _CYCLE == _API
         after_s = self._random.uniform(0.0, self._apply_s)
         start = self._bed.call_hook(_NAME)
-        if self._random.random() < _BY_PROGRESS:
+        is_forgetful = number % _CYCLE == _FORGETFUL
+        if self._random.random() < _BY_PROGRESS or is_forgetful:
             share = self._random.uniform(0.0, _LATEST)
             after_s = self._wait_written(value, share) - start
         else:
             threading.Event().wait(after_s)
         self._fell(is_api=is_api)
-        if number % 2:
+        if number % _CYCLE != _CALM:
             self._push(f"{value}, changed meanwhile")
+        if is_forgetful:
+            self._drop_caches()
         start = time.monotonic()
         had_begun = self._rise(value, is_api=is_api)
         self._bed.call_hook(_NAME)
@@ -149,6 +156,13 @@ class Soak:
         else:
             daemon.kill()
 
+    def _drop_caches(self) -> None:
+        """Delete sources and builds, so that the new revision is the first that is seen again."""
+        folder = self._bed.daemon.data_dir if self._bed.daemon else None
+        for path in folder.iterdir() if folder else ():
+            if path.is_dir():
+                shutil.rmtree(path)
+
     def _rise(self, value: str, *, is_api: bool) -> bool:
         """Start again what was struck; say whether the apply had been in the middle."""
         daemon, cluster = self._bed.daemon, self._bed.cluster
@@ -161,18 +175,23 @@ class Soak:
         return 0 < written < len(self._fixture.values)
 
     def _push(self, value: str) -> None:
-        """Push a new value for every object, with some dropped and others added."""
+        """Push a new value for every object, with some dropped and others added.
+
+        Every second one of those that the push before added goes again: should the apply have
+        created it and been killed, only an inventory that was written first knows of it. The names
+        of new objects are random, so that they come anywhere in the order of an apply.
+        """
         values = self._fixture.values
         count = max(1, int(len(values) * _CHURN))
-        dropped = self._random.sample(sorted(values), count)
+        dropped = {*self._random.sample(sorted(values), count), *self._added[::2]}
         for name in dropped:
-            del values[name]
-        for _ in range(self._random.randint(1, 2 * count)):
-            values[f"object-{self._next:04}"] = ""
-            self._next += 1
+            values.pop(name, None)
+        numbers = self._random.sample(range(10**6), self._random.randint(count, 2 * count))
+        self._added = [f"object-{number:06}" for number in numbers]
+        values.update(dict.fromkeys(self._added, ""))
         for name in values:
             values[name] = value
-        gone = [f"objects/{name}.yaml" for name in dropped]
+        gone = [f"objects/{name}.yaml" for name in sorted(dropped)]
         self._repo.push(self._fixture.files(), delete=gone)
 
     def _verify(self) -> None:

@@ -1,8 +1,8 @@
 """Nothing is lost and nothing is left behind, whatever is killed in the middle.
 
 The rounds are those of ``make soak``, which does more of them with more objects: every one changes,
-adds and drops objects, strikes, and then compares cluster, Git and inventory. In every second round
-Git changes once more before what was struck is back.
+adds and drops objects, strikes, and then compares cluster, Git and inventory. In most of them Git
+changes once more before what was struck is back, and in one the daemon's caches are lost too.
 """
 
 from __future__ import annotations
