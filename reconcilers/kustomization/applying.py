@@ -20,13 +20,14 @@ from kube.ledger import DriftKind
 from reconcilers.kustomization import store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from api.kustomize import Kustomization
     from kube.client import Client
     from kube.desired import Desired
     from kube.inventory import Entries
     from kube.objects import ObjectId
+    from kube.tracker import Tracker
     from reconcilers.kustomization.attempt import Attempt
     from reconcilers.kustomization.drifts import Pending
     from reconcilers.kustomization.store import Build
@@ -77,12 +78,15 @@ async def apply(attempt: Attempt, build: Build, options: ApplyOptions) -> Change
 async def correct(attempt: Attempt, build: Build, pending: dict[ObjectId, Pending]) -> None:
     """Put single objects right that somebody changed, and tell who did.
 
+    Only what the build says now as it was applied last is put right: a build that is newer than
+    what was applied has been refused, or not come to it yet.
+
     Raises:
         ApplyError: an object was refused.
         StaleBuildError: the build's file is gone.
     """
     wrong = {obj: item for obj, item in pending.items() if item.drift.kind is not DriftKind.MOVED}
-    desired = [item for item in build.desired if item.id in wrong]
+    desired = _as_applied_last(build, wrong, attempt.context.tracker)
     changes = await _send(attempt, build, desired, ApplyOptions(force=attempt.item.spec.force))
     for change in changes:
         if change.action not in {Action.CREATED, Action.CONFIGURED}:
@@ -96,6 +100,19 @@ async def correct(attempt: Attempt, build: Build, pending: dict[ObjectId, Pendin
     for obj, item in pending.items():
         if item.drift.kind is DriftKind.MOVED:
             attempt.notice(DRIFT_CORRECTED, f"{item.describe(obj)} to another owner; left alone")
+
+
+def _as_applied_last(
+    build: Build, wrong: Mapping[ObjectId, Pending], tracker: Tracker
+) -> list[Desired]:
+    found: list[Desired] = []
+    for item in build.desired:
+        # The books know objects of a cluster-wide kind without the namespace they may declare.
+        obj = item.id if item.id in wrong else item.id._replace(namespace="")
+        baseline = tracker.baseline(obj) if obj in wrong else None
+        if baseline is not None and baseline.desired == item.digest:
+            found.append(item)
+    return found
 
 
 async def _send(

@@ -9,6 +9,7 @@ waits hold no worker, and a drift that a watch reports is put right at once, by 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,7 @@ from reconcilers.kustomization import (
     build,
     checks,
     drifts,
+    failures,
     finalise,
     inputs,
     manifest,
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
 _DRIFT: Final = "drift"
 """How the cause of a wake-up begins that a watch of one of our objects gave."""
 _INTERVAL: Final = "interval"
+_TIMERS: Final = (_DRIFT, _INTERVAL, "retry")
+"""How the causes begin that bring no news but drift."""
 _NO_DIRECTORY: Final = "DirectoryCreationFailed"
 _EARLY: Final = 0.9
 """Share of the interval after which an interval's run counts as due, jitter included."""
@@ -99,6 +103,7 @@ class KustomizationReconciler:
         self._drifts = drifts.Drifts(Fights(context.clock), context.clock)
         context.tracker.on_drift = drifts.Listener(self._drifts, context.tracker.on_drift)
         self._known: dict[ObjectRef, _Known] = {}
+        self._failures = failures.Failures(context.clock)
         self._has_adopted = False
 
     async def reconcile(self, ref: ObjectRef, run: Run) -> Result:
@@ -131,13 +136,14 @@ class KustomizationReconciler:
             await attempt.finish()
             return Result()
         if await self._is_done_with_drift(attempt):
-            return self._next(attempt)
+            return self._rest(attempt)
         known = self._drifts.all(attempt.ref)  # what comes later may come after its object's apply
+        circumstances = self._circumstances(attempt.item)
         failure = await self._run(attempt)
         if failure is not None:
-            await outcome.fail(attempt, failure)
-            raise outcome.leaf(attempt, failure)
+            raise await self._fail(attempt, failure, circumstances)
         await outcome.succeed(attempt)
+        self._failures.forget(attempt.ref)
         self._drifts.settle(attempt.ref, known)
         return self._next(attempt)
 
@@ -145,18 +151,25 @@ class KustomizationReconciler:
 
     async def _is_done_with_drift(self, attempt: Attempt) -> bool:
         """Put right what watches reported; return whether that was all there is to do."""
-        known = self._known.get(attempt.ref)
-        if known is None or known.inputs != self._inputs(attempt.item):
+        failed, known = self._failures.get(attempt.ref), self._known.get(attempt.ref)
+        if failed is not None:
+            if failed.circumstances != self._circumstances(attempt.item):
+                return False
+            await self._correct_last_applied(attempt)
+            due_s = failed.due_s
+        elif known is not None and known.inputs == self._inputs(attempt.item):
+            try:
+                await self._correct(attempt, known.build)
+            except ApplyError:
+                return False  # the whole run that follows reports it
+            except store.StaleBuildError:
+                del self._known[attempt.ref]
+                return False
+            due_s = known.due_s
+        else:
             return False
-        try:
-            await self._correct(attempt, known.build)
-        except ApplyError:
-            return False  # the whole run that follows reports it
-        except store.StaleBuildError:
-            del self._known[attempt.ref]
-            return False
-        is_timer = attempt.run.work.cause.startswith((_DRIFT, _INTERVAL))
-        return is_timer and self._context.clock.monotonic() < known.due_s
+        is_timer = attempt.run.work.cause.startswith(_TIMERS)
+        return is_timer and self._context.clock.monotonic() < due_s
 
     async def _correct(self, attempt: Attempt, current: Build) -> None:
         due = self._drifts.due(attempt.ref)
@@ -164,6 +177,25 @@ class KustomizationReconciler:
             await applying.correct(attempt, current, due)
             self._drifts.settle(attempt.ref, due)
             attempt.publish()
+
+    async def _correct_last_applied(self, attempt: Attempt) -> None:
+        """Keep up what was applied last, as far as its build has it, although a run fails."""
+        if not self._drifts.due(attempt.ref):
+            return
+        last = await self._context.threads.run(self._store.load, _file_name(attempt.ref))
+        if last is not None:
+            with contextlib.suppress(ApplyError, store.StaleBuildError):  # pending until a run
+                await self._correct(attempt, last)
+
+    async def _fail(
+        self, attempt: Attempt, failure: GitOpsError, circumstances: tuple[object, ...]
+    ) -> GitOpsError:
+        """End a run that failed under some circumstances; return the outcome."""
+        await self._correct_last_applied(attempt)
+        await outcome.fail(attempt, failure)
+        error = outcome.leaf(attempt, failure)
+        self._failures.note(attempt.ref, circumstances, error)
+        return error
 
     # One whole run --------------------------------------------------------------------------
 
@@ -280,11 +312,21 @@ class KustomizationReconciler:
 
     def _inputs(self, item: Kustomization) -> tuple[object, ...]:
         """Return what a run depends on, the request token last."""
+        own = item.metadata
+        return (own.uid, own.generation, self._artifact(item), item.requested_at)
+
+    def _artifact(self, item: Kustomization) -> tuple[str, ...]:
+        """Return revision and digest of what the source offers; nothing where there is nothing."""
         key = dependencies.source_of(item)
         source = self._context.gitrepositories.get(key.namespace, key.name)
         artifact = source.status.artifact if source else None
-        revision = (artifact.revision, artifact.digest) if artifact else ()
-        return (item.metadata.uid, item.metadata.generation, revision, item.requested_at)
+        return (artifact.revision, artifact.digest) if artifact else ()
+
+    def _circumstances(self, item: Kustomization) -> tuple[object, ...]:
+        """Return what a failure may depend on: the inputs, and whether dependencies are met."""
+        revision = "".join(self._artifact(item)[:1])
+        unmet = dependencies.unmet(item, revision, self._context.kustomizations.get)
+        return (self._inputs(item), unmet)
 
     def _find_news(self, attempt: Attempt, found: tuple[object, ...]) -> str | None:
         """Return what is newer than this run: the Kustomization, its source, or None."""
@@ -303,6 +345,17 @@ class KustomizationReconciler:
         seen = known.seen if known else Seen()
         self._known[attempt.ref] = _Known(found, current, due_s, seen)
         return self._known[attempt.ref]
+
+    def _rest(self, attempt: Attempt) -> Result:
+        """Return when to run again after nothing but drift.
+
+        Raises:
+            GitOpsError: the failure of the last run, which stands.
+        """
+        failed = self._failures.get(attempt.ref)
+        if failed is not None:
+            raise self._failures.rest(failed, self._drifts.next_s(attempt.ref))
+        return self._next(attempt)
 
     def _next(self, attempt: Attempt) -> Result:
         """Return when to run again: the interval, or sooner when a fight's pause ends."""
@@ -328,6 +381,7 @@ class KustomizationReconciler:
 
     async def _forget(self, ref: ObjectRef) -> None:
         self._known.pop(ref, None)
+        self._failures.forget(ref)
         self._drifts.settle(ref)
         self._context.tracker.drop_owner(ref)
         await self._context.threads.run(self._store.drop, _file_name(ref))

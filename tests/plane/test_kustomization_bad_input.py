@@ -189,7 +189,7 @@ async def test_object_of_another_kustomization_is_kept_when_one_lets_go(
 async def test_failure_says_the_same_without_another_write(world: World) -> None:
     await reject(world, {"x.yaml": "a: [\n"}, meta.BUILD_FAILED)
     before, events = world.requests(), len(world.events)
-    world.controller.wake(world.ref("bad"), "retry")
+    world.controller.wake(world.ref("bad"), "start")
     await world.idle("bad")
     assert world.requests() == before
     assert len(world.events) == events
