@@ -25,6 +25,7 @@ RECEIVER_TYPES: Final = frozenset({"github", "generic", "generic-hmac"})
 COMPONENTS: Final = frozenset(
     {"source-controller", "kustomize-controller", "helm-controller", "notification-controller"}
 )
+GIT_PROVIDERS: Final = frozenset({"", "generic", "github"})
 _SYNC_KINDS: Final = ("GitRepository", "Kustomization")
 
 
@@ -63,14 +64,13 @@ def _git_repository(obj: GitRepository) -> Iterator[str]:
     spec = obj.spec
     if spec.url.lower().startswith("ssh://"):
         yield "url=ssh://"
-    if spec.provider not in {"", "generic"}:
+    if spec.provider not in GIT_PROVIDERS:
         yield f"provider={spec.provider}"
     yield from _set(
         ("include", spec.include),
         ("recurseSubmodules", spec.recurse_submodules),
         ("sparseCheckout", spec.sparse_checkout),
         ("verify", spec.verify),
-        ("proxySecretRef", spec.proxy_secret_ref),
         ("serviceAccountName", spec.service_account_name),
     )
 
@@ -119,7 +119,7 @@ def _instance(obj: FluxInstance) -> Iterator[str]:
 def _sync(sync: Sync) -> Iterator[str]:
     if sync.kind != GitRepository.KIND:
         yield f"sync.kind={sync.kind}"
-    if sync.provider not in {"", "generic"}:
+    if sync.provider not in GIT_PROVIDERS:
         yield f"sync.provider={sync.provider}"
 
 

@@ -120,6 +120,7 @@ class App:
             data_dir=settings.data_dir,
             artifacts_url=settings.listen.artifacts_url or f"http://{self._artifacts.bound}",
             identity=await threads.run(datadir.identity, settings.data_dir),
+            github_app=self._reload.github_app,
         )
 
     async def _open_listeners(self, stack: AsyncExitStack, clusters: fleet.Fleet) -> None:

@@ -56,4 +56,5 @@ def _sync(sync: settings.Sync) -> JsonObject:
         "path": sync.path,
         "interval": sync.interval,
     }
-    return spec | ({"pullSecret": sync.pull_secret} if sync.pull_secret else {})
+    named = {"pullSecret": sync.pull_secret, "provider": sync.provider}
+    return spec | {key: value for key, value in named.items() if value}

@@ -11,12 +11,13 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from daemon import settings
+from daemon import github, settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from daemon.fleet import Fleet
+    from sources.auth.machine_app import MachineApp
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,14 @@ class Reload:
         except settings.SettingsError as err:
             logger.warning("webhook secret cannot be read", extra={"reason": str(err)})
             return None
+
+    def github_app(self) -> MachineApp | None:
+        """Return the GitHub App of the settings, its key as the file has it now; None for none.
+
+        Raises:
+            CredentialsError: it cannot be used.
+        """
+        return github.machine_app(self._settings.github)
 
     async def follow(self, clusters: Fleet) -> None:
         """Apply newer settings until cancelled."""

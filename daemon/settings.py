@@ -75,7 +75,22 @@ class Listen(Section, frozen=True, kw_only=True):
 
 
 class GitHub(Section, frozen=True, kw_only=True):
-    """``[github]``: the repository host's side of the push webhook."""
+    """``[github]``: this machine's GitHub App, and the push webhook."""
+
+    app_id: int | str = ""
+    """Number or client id of the GitHub App that GitRepositories with ``provider: github`` and
+    without a ``secretRef`` are fetched with. Default: none."""
+    installation: int | str = ""
+    """Number of the installation, or the organisation or user that installed the App."""
+    private_key_file: Path | None = None
+    """File, mode 0600, with the App's private key as GitHub hands it out."""
+    base_url: str = "https://api.github.com"
+    """The API; for GitHub Enterprise Server ``https://<host>/api/v3``."""
+    ca_file: Path | None = None
+    """PEM certificates to trust besides the system's, for an Enterprise Server."""
+    namespaces: tuple[str, ...] = ("flux-system",)
+    """Namespaces whose GitRepositories may use the App, ``*`` for all. Default: Flux's own alone,
+    since the App opens every repository it is installed in to whoever may write there."""
 
     webhook_secret_file: Path | None = None
     """File, mode 0600, with the secret entered at GitHub. Default: none, and
@@ -121,6 +136,8 @@ class Sync(Section, frozen=True, kw_only=True):
     """How often to ask the source when no webhook arrives, a Go duration. One minute, as Flux."""
     pull_secret: str = ""
     """Secret in ``flux-system`` with the credentials. Default: none."""
+    provider: Literal["", "generic", "github"] = ""
+    """``github``: a GitHub App fetches it, that of ``pull_secret`` or else that of ``[github]``."""
 
     def __post_init__(self) -> None:
         """Refuse an interval that the API server would refuse later."""

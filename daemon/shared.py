@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
     from pathlib import Path
 
     from daemon.settings import Limits
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from runtime.clock import Clock
     from runtime.limits import Processes, Threads
     from runtime.metrics import Metrics
+    from sources.auth.machine_app import MachineApp
     from sources.git import GitFetcher
 
 
@@ -35,6 +37,8 @@ class Shared:
     """Where the artifacts' listener is reached; the clusters' folders lie below."""
     identity: str
     """Who this daemon is in a Lease."""
+    github_app: Callable[[], MachineApp | None] = lambda: None
+    """Reads the GitHub App of the settings as they are now; blocks."""
 
     def cluster_dir(self, cluster: str) -> Path:
         """Return a cluster's folder for disposable files."""

@@ -83,6 +83,7 @@ def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterC
         instances=informer(kinds.INSTANCE, FluxInstance),
         wake=_nobody,
         settings=ReconcileSettings(concurrency=shared.limits.kustomizations),
+        github_app=shared.github_app,
     )
 
 

@@ -54,6 +54,8 @@ class GitServer:
         basic: user name and password that every request must carry.
         bearer: a token that every request must carry.
         tls: serve https, with a certificate of an authority of its own (`ca`).
+        client_ca: with ``tls``, the authority whose certificates clients must present.
+        admits: decides by the ``Authorization`` header of every request.
     """
 
     def __init__(
@@ -64,11 +66,13 @@ class GitServer:
         basic: tuple[str, str] | None = None,
         bearer: str | None = None,
         tls: bool = False,
+        client_ca: bytes = b"",
+        admits: Callable[[str], bool] | None = None,
     ) -> None:
         self.root = root
         self.ca = b""
         self.requests: list[Request] = []
-        self._expected = _authorization(basic, bearer)
+        self._admits = admits or _comparing(_authorization(basic, bearer))
         self._changed = threading.Condition()
         self._fault: Callable[[_Handler], bool] | None = None
         self._cut_after: int | None = None
@@ -76,7 +80,7 @@ class GitServer:
         self._http.git = self
         self._scheme = "https" if tls else "http"
         if tls:
-            self._serve_tls()
+            self._serve_tls(client_ca)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), name="git")
 
     def __enter__(self) -> Self:
@@ -181,7 +185,7 @@ class GitServer:
         fault = self._fault
         if fault is not None and not fault(handler):
             return False
-        if self._expected and not hmac.compare_digest(authorization, self._expected):
+        if not self._admits(authorization):
             handler.reply(HTTPStatus.UNAUTHORIZED, b"who are you?\n")
             return False
         return True
@@ -199,7 +203,7 @@ class GitServer:
         finally:
             self._fault = None
 
-    def _serve_tls(self) -> None:
+    def _serve_tls(self, client_ca: bytes) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             authority = certificates.Authority(folder)
@@ -208,6 +212,9 @@ class GitServer:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(folder / "pair.pem")
             self.ca = authority.certificate_path.read_bytes()
+        if client_ca:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(cadata=client_ca.decode())
         # The handshake happens in the connection's own thread, at its first read.
         self._http.socket = context.wrap_socket(
             self._http.socket, server_side=True, do_handshake_on_connect=False
@@ -342,6 +349,10 @@ class _Handler(BaseHTTPRequestHandler):
             if self.close_connection and limit is not None:
                 return
         self.wfile.write(b"0\r\n\r\n")
+
+
+def _comparing(expected: str) -> Callable[[str], bool]:
+    return lambda given: not expected or hmac.compare_digest(given, expected)
 
 
 def _authorization(basic: tuple[str, str] | None, bearer: str | None) -> str:

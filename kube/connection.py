@@ -11,23 +11,17 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-import os
 import ssl
-import sys
-import tempfile
 from collections.abc import Awaitable, Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from yarl import URL
 
 from kube import errors
+from runtime import privatefile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
@@ -208,33 +202,11 @@ def _load_authority(context: ssl.SSLContext, pem: bytes) -> None:
 
 def _load_certificate(context: ssl.SSLContext, pem: bytes) -> None:
     # An encrypted key fails on the empty password; without one OpenSSL would ask the terminal.
-    with _as_file(pem) as path:
+    with privatefile.holding(pem) as path:
         try:
             context.load_cert_chain(path, password="")
         except (ssl.SSLError, ValueError) as error:
             raise AuthError("the client certificate and key are not a pair") from error
-
-
-@contextmanager
-def _as_file(secret: bytes) -> Iterator[str]:
-    """Give OpenSSL a path to a secret: in memory where the system can, else gone on leaving."""
-    if sys.platform == "linux":
-        handle = os.memfd_create("certificate", os.MFD_CLOEXEC)
-        try:
-            os.write(handle, secret)
-            yield f"/proc/self/fd/{handle}"
-        finally:
-            os.close(handle)
-    else:
-        yield from _temporary_file(secret)
-
-
-def _temporary_file(secret: bytes) -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory, "certificate.pem")
-        path.touch(mode=0o600)
-        path.write_bytes(secret)
-        yield str(path)
 
 
 def _tls_part(material: Material) -> tuple[object, ...]:

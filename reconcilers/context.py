@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from runtime.events import EventBus
     from runtime.limits import Processes, Threads
     from runtime.metrics import Metrics
+    from sources.auth.machine_app import MachineApp
     from sources.git import GitFetcher
     from sources.storage import Storage
 
@@ -90,3 +91,5 @@ class ClusterContext:
     wake: Callable[[ObjectRef, str], None]
     """Queues an object, with the cause: free text such as ``GitRepository/ns/name``."""
     settings: ReconcileSettings = field(default_factory=ReconcileSettings)
+    github_app: Callable[[], MachineApp | None] = lambda: None
+    """Reads this machine's GitHub App as it is now; blocks."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sources import gitclient, giterrors, gitmirror, gitref, gitstore, gittree
-from sources.auth import basic
+from sources.auth import basic, github_tokens, tls
 
 if TYPE_CHECKING:
     import ssl
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runtime.clock import Clock
     from runtime.limits import Processes, Threads
     from sources.auth.basic import Credentials
+    from sources.auth.proxy import Proxy
     from sources.gitmirror import Mirror
     from sources.gitref import Candidate, Reference, Refs
 
@@ -40,13 +41,16 @@ class Repository:
     url: str
     """HTTP(S), without user information."""
     credentials: Credentials = basic.ANONYMOUS
+    proxy: Proxy | None = None
+    """On the way to it."""
     timeout_s: float = 60.0
     """Seconds that each operation may take."""
 
     @property
     def key(self) -> str:
         """A name for what is shared by everything with this URL and these credentials."""
-        text = f"{self.url}\n{self.credentials.identity}"
+        through = self.proxy.identity.hex() if self.proxy else ""
+        text = f"{self.url}\n{self.credentials.identity}\n{through}"
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -100,7 +104,9 @@ class GitFetcher:
         self._clock = clock
         self._mirrors: dict[str, Mirror] = {}
         self._opening = asyncio.Lock()
-        self._contexts: dict[bytes, ssl.SSLContext] = {}
+        self._contexts = tls.Contexts()
+        self.apps = github_tokens.Apps(threads, self._contexts, clock)
+        """The tokens of the GitHub Apps that repositories are fetched with."""
 
     async def resolve(self, repository: Repository, reference: Reference) -> Candidate:
         """Return the commit that a reference means now.
@@ -110,7 +116,7 @@ class GitFetcher:
         Raises:
             giterrors.GitOperationError: the remote cannot be asked, or has no such reference.
             giterrors.EmptyRepositoryError: the remote has no references at all.
-            basic.CredentialsError: the CA cannot be used.
+            errors.CredentialsError: the CA or the client's certificate cannot be used.
         """
         candidates = await self._candidates(repository, reference)
         if len(candidates) == 1:
@@ -217,12 +223,14 @@ class GitFetcher:
     async def _open(self, repository: Repository) -> Mirror:
         self._close_idle()
         remote, store = await self._threads.run(self._connect, repository)
+        credentials = repository.credentials
         mirror = self._mirrors[repository.key] = gitmirror.Mirror(
             remote,
             store,
             self._threads,
             self._processes,
-            authorized=bool(repository.credentials.authorization),
+            credentials=credentials,
+            tokens=self.apps.tokens(credentials.app) if credentials.app else None,
         )
         return mirror
 
@@ -230,16 +238,14 @@ class GitFetcher:
         context = self._context(repository)
         self._delete_unused()
         store = gitstore.Store(self._directory / repository.key, repository.url)
-        return gitclient.Remote(repository.url, repository.credentials, context), store
+        return gitclient.Remote(repository.url, context, repository.proxy), store
 
     def _context(self, repository: Repository) -> ssl.SSLContext | None:
-        """Return the TLS context of a URL; those with the same CA share one, at 1 to 2 MiB each."""
-        if not repository.url.startswith("https:"):
+        """Return the TLS context for a remote and its proxy, None where neither speaks TLS."""
+        is_proxy_tls = repository.proxy is not None and repository.proxy.is_tls
+        if not (is_proxy_tls or repository.url.startswith("https:")):
             return None
-        ca = repository.credentials.ca
-        if ca not in self._contexts:
-            self._contexts[ca] = repository.credentials.ssl_context()
-        return self._contexts[ca]
+        return self._contexts.of(repository.credentials.trust)
 
     def _close_idle(self) -> None:
         oldest_s = self._clock.monotonic() - IDLE_S

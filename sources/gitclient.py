@@ -13,7 +13,7 @@ import threading
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 import urllib3
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from dulwich.client import HTTPResponse
     from dulwich.refs import Ref
 
-    from sources.auth.basic import Credentials
+    from sources.auth.proxy import Proxy
     from sources.gitref import Refs
 
 _Discovered: TypeAlias = (
@@ -266,27 +266,39 @@ def _noticing_errors(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
     return checked
 
 
+def _pool(ssl_context: SSLContext | None, proxy: Proxy | None) -> urllib3.PoolManager:
+    options: dict[str, Any] = {
+        "num_pools": _CONNECTIONS,
+        "maxsize": _CONNECTIONS,
+        "timeout": urllib3.Timeout(connect=CONNECT_S, read=READ_S),
+        "retries": urllib3.Retry(
+            connect=0, read=0, other=0, status=0, redirect=_REDIRECTS, total=_REDIRECTS
+        ),
+        "ssl_context": ssl_context,
+    }
+    if proxy is None:
+        return urllib3.PoolManager(**options)
+    return urllib3.ProxyManager(
+        proxy.address, proxy_headers=proxy.headers, proxy_ssl_context=ssl_context, **options
+    )
+
+
 class Remote:
     """A remote repository.
 
     Args:
         url: its HTTP(S) address, without user information.
-        credentials: what to present to it.
-        ssl_context: how to verify it; for ``https`` only.
+        ssl_context: how to verify it, and the proxy; None where neither speaks TLS.
+        proxy: on the way to it.
     """
 
-    def __init__(self, url: str, credentials: Credentials, ssl_context: SSLContext | None) -> None:
+    def __init__(
+        self, url: str, ssl_context: SSLContext | None = None, proxy: Proxy | None = None
+    ) -> None:
         self.url = url
-        self._authorization = credentials.authorization
-        self._pool = urllib3.PoolManager(
-            num_pools=_CONNECTIONS,
-            maxsize=_CONNECTIONS,
-            timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
-            retries=urllib3.Retry(
-                connect=0, read=0, other=0, status=0, redirect=_REDIRECTS, total=_REDIRECTS
-            ),
-            ssl_context=ssl_context,
-        )
+        self.authorization = ""
+        """The ``Authorization`` header of the requests to come; empty for none."""
+        self._pool = _pool(ssl_context, proxy)
         self._pool.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
         self._path = urlsplit(url).path
         self._known = _Known()
@@ -366,7 +378,7 @@ class Remote:
     def _client(self) -> Iterator[_Client]:
         """Lend a client; after a failure the server is asked anew what it can do."""
         try:
-            yield _Client(self.url, self._pool, self._authorization, self._known)
+            yield _Client(self.url, self._pool, self.authorization, self._known)
         except Exception:
             self._known = _Known()
             raise

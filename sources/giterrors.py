@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import urllib3.exceptions as http
@@ -22,11 +23,17 @@ from sources import gitclient
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sources.auth.basic import Credentials
+
 OPERATION_FAILED = "GitOperationFailed"
 EMPTY_REPOSITORY = "EmptyGitRepository"
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 _STATUSES = {403: "authorization failed", 429: "the server asks to slow down"}
+_APP_ADVICE = (
+    "; the installation of github app {} must include this repository, and the App have the "
+    "permission to read contents: see `gitopsd github check`"
+)
 _GONE = ("not our ref", "unadvertised object")
 
 
@@ -48,24 +55,37 @@ class EmptyRepositoryError(errors.TransientError):
         super().__init__(EMPTY_REPOSITORY, "git repository is empty")
 
 
-def translate(error: Exception, doing: str, *, authorized: bool) -> GitOperationError:
+def translate(error: Exception, doing: str, credentials: Credentials) -> GitOperationError:
     """Return the leaf for whatever dulwich or urllib3 raised.
 
     Args:
         error: what they raised.
         doing: what was tried, such as ``unable to clone 'https://…'``.
-        authorized: whether credentials were presented, which changes what a refusal means.
+        credentials: what was presented, which changes what a refusal means.
     """
-    text = _USERINFO.sub("", _describe(error, authorized=authorized))
+    text = _USERINFO.sub("", _describe(error, credentials))
     kind = RevisionGoneError if any(words in text for words in _GONE) else GitOperationError
     return kind(f"{doing}: {text}")
 
 
-def _describe(error: Exception, *, authorized: bool) -> str:
+def is_refusal(error: Exception) -> bool:
+    """Tell whether a server did not accept what was presented, or shows us nothing for it."""
+    return any(
+        isinstance(cause, HTTPUnauthorized | NotGitRepository)
+        or (isinstance(cause, gitclient.StatusError) and cause.status == HTTPStatus.FORBIDDEN)
+        for cause in _causes(error)
+    )
+
+
+def _describe(error: Exception, credentials: Credentials) -> str:
+    advice = ""
+    if credentials.app and is_refusal(error):
+        advice = _APP_ADVICE.format(credentials.app.id)
+    authorized = bool(credentials.authorization or credentials.app)
     for cause in _causes(error):
         text = _known(cause, authorized=authorized)
         if text:
-            return text
+            return text + advice
     return str(error) or type(error).__name__
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from api import durations
 from runtime import process
+from runtime.errors import GitOpsError
 from sources import gitclient, giterrors, gitpack, gitstore
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runtime.limits import Processes, Threads
+    from sources.auth.basic import Credentials
+    from sources.auth.github_tokens import Tokens
     from sources.gitclient import Abort, Remote
     from sources.gitref import Refs
     from sources.gitstore import CommitInfo, Store
@@ -35,7 +38,7 @@ class _Listing:
 
     prefixes: set[str] = field(default_factory=set)
     refs: Refs | None = None
-    error: giterrors.GitOperationError | None = None
+    error: GitOpsError | None = None
 
 
 class Mirror:
@@ -46,7 +49,8 @@ class Mirror:
         store: keeps the objects.
         threads: runs blocking calls.
         processes: runs the indexing of large packs.
-        authorized: whether credentials are presented, for error messages.
+        credentials: what is presented to the server.
+        tokens: of the GitHub App that the credentials name, if they name one.
     """
 
     def __init__(
@@ -56,7 +60,8 @@ class Mirror:
         threads: Threads,
         processes: Processes,
         *,
-        authorized: bool,
+        credentials: Credentials,
+        tokens: Tokens | None = None,
     ) -> None:
         self.store = store
         self.used_s = 0.0
@@ -64,7 +69,8 @@ class Mirror:
         self._remote = remote
         self._threads = threads
         self._processes = processes
-        self._authorized = authorized
+        self._credentials = credentials
+        self._tokens = tokens
         self._next = _Listing()
         self._listing = asyncio.Lock()
         self._storing = asyncio.Lock()
@@ -78,6 +84,7 @@ class Mirror:
 
         Raises:
             giterrors.GitOperationError: the remote did not answer as it should.
+            TransientError: there is nothing to present to it.
         """
         listing = self._next
         listing.prefixes.add(prefix)
@@ -103,6 +110,7 @@ class Mirror:
 
         Raises:
             giterrors.GitOperationError: it could not be fetched.
+            TransientError: there is nothing to present to the remote.
             gitstore.DamagedError: what is stored is damaged, or is not a commit.
         """
         async with self._storing:
@@ -140,7 +148,7 @@ class Mirror:
         call = self._call(lambda abort: self._remote.list_refs(prefixes, abort))
         try:
             listing.refs = await self._bounded(timeout_s, "list remote for", call)
-        except giterrors.GitOperationError as err:
+        except GitOpsError as err:
             listing.error = err
 
     async def _receive(self, wants: Sequence[str], tips: Sequence[str]) -> None:
@@ -198,6 +206,10 @@ class Mirror:
 
     async def _call(self, call: Callable[[Abort], T]) -> T:
         """Run a blocking call of the remote; being cancelled ends the call too."""
+        if self._tokens is None:
+            self._remote.authorization = self._credentials.authorization
+        else:
+            self._remote.authorization = await self._tokens.authorization()
         abort = gitclient.Abort()
         try:
             return await self._threads.run(call, abort)
@@ -213,13 +225,15 @@ class Mirror:
         except TimeoutError as err:
             limit = durations.format_go(timeout_s)
             raise self._failure(doing, f"timed out after {limit}") from err
-        except gitstore.DamagedError:
+        except (gitstore.DamagedError, GitOpsError):
             raise
         except (process.ProcessError, OSError) as err:
             raise self._failure(doing, str(err)) from err
         except Exception as err:
+            if self._tokens is not None and giterrors.is_refusal(err):
+                self._tokens.doubt()
             doing = f"unable to {doing} '{self._remote.url}'"
-            raise giterrors.translate(err, doing, authorized=self._authorized) from err
+            raise giterrors.translate(err, doing, self._credentials) from err
 
     def _failure(self, doing: str, text: str) -> giterrors.GitOperationError:
         return giterrors.GitOperationError(f"unable to {doing} '{self._remote.url}': {text}")

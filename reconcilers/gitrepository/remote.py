@@ -1,9 +1,10 @@
-"""From a GitRepository's spec, and the Secret it names, to what `sources.git` needs to know."""
+"""From a GitRepository's spec, and the Secrets it names, to what `sources.git` needs to know."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from api import durations
@@ -11,56 +12,120 @@ from kube import errors
 from kube.objects import GVK, Resource
 from runtime.errors import TerminalError, TransientError
 from sources import git
-from sources.auth import basic
+from sources.auth import basic, github_app, proxy
+from sources.auth.errors import AUTHENTICATION_FAILED, CredentialsError
 
 if TYPE_CHECKING:
     from api.source import GitRepository
     from reconcilers.context import ClusterContext
+    from sources.auth.basic import Credentials
+    from sources.auth.github_app import App
+    from sources.auth.proxy import Proxy
 
-AUTHENTICATION_FAILED: Final = "AuthenticationFailed"
 URL_INVALID: Final = "URLInvalid"
+PROVIDER_INVALID: Final = "InvalidProviderConfiguration"
+GITHUB: Final = "github"
 DEFAULT_TIMEOUT_S: Final = 60.0
 
+_NO_APP: Final = "secretRef with github app data must be specified when provider is set to github"
 _SECRETS: Final = Resource(GVK("", "v1", "Secret"), "secrets", is_namespaced=True)
 
 
 async def repository(context: ClusterContext, obj: GitRepository) -> git.Repository:
-    """Return the remote that an object names, with its credentials.
+    """Return the remote that an object names, with its credentials and its proxy.
 
     Raises:
-        TransientError: the Secret is missing or cannot be used.
-        TerminalError: the URL does not parse.
+        TransientError: a Secret is missing or cannot be used.
+        TerminalError: the URL does not parse, or there is no App for provider ``github``.
     """
-    credentials = basic.ANONYMOUS
-    if obj.spec.secret_ref is not None:
-        credentials = await _credentials(context, obj.metadata.namespace, obj.spec.secret_ref.name)
+    through = await _proxy(context, obj)
+    credentials = await _credentials(context, obj, through)
     try:
         url, credentials = basic.split_url(obj.spec.url, credentials)
-    except basic.CredentialsError as err:
+    except CredentialsError as err:
         raise unusable(err) from err
     except ValueError as err:
         raise TerminalError(URL_INVALID, f"failed to parse url: {err}") from err
-    return git.Repository(url, credentials, durations.parse_or(obj.spec.timeout, DEFAULT_TIMEOUT_S))
+    timeout_s = durations.parse_or(obj.spec.timeout, DEFAULT_TIMEOUT_S)
+    return git.Repository(url, credentials, through, timeout_s)
 
 
-def unusable(error: basic.CredentialsError) -> TransientError:
+def unusable(error: CredentialsError) -> TransientError:
     """Return the leaf for a Secret whose content does not do; someone may mend it at any time."""
     return TransientError(
         AUTHENTICATION_FAILED, f"failed to configure authentication options: {error}"
     )
 
 
-async def _credentials(context: ClusterContext, namespace: str, name: str) -> basic.Credentials:
-    full_name = f"{namespace}/{name}"
+async def _proxy(context: ClusterContext, obj: GitRepository) -> Proxy | None:
+    if obj.spec.proxy_secret_ref is None:
+        return None
+    name, data = await _secret(context, obj, obj.spec.proxy_secret_ref.name)
     try:
-        secret = await context.client.get(_SECRETS, namespace, name)
+        return proxy.from_secret(data, name)
+    except CredentialsError as err:
+        text = f"failed to configure proxy options: {err}"
+        raise TransientError(AUTHENTICATION_FAILED, text) from err
+
+
+async def _credentials(
+    context: ClusterContext, obj: GitRepository, through: Proxy | None
+) -> Credentials:
+    if obj.spec.provider == GITHUB:
+        app = replace(await _app(context, obj), proxy=through)
+        return basic.Credentials(trust=app.trust, app=app)
+    if obj.spec.secret_ref is None:
+        return basic.ANONYMOUS
+    name, data = await _secret(context, obj, obj.spec.secret_ref.name)
+    if github_app.ID_KEY in data:
+        raise TransientError(
+            PROVIDER_INVALID,
+            f"secretRef '{name}' has github app data but provider is not set to github",
+        )
+    try:
+        return basic.from_secret(data, name)
+    except CredentialsError as err:
+        raise unusable(err) from err
+
+
+async def _app(context: ClusterContext, obj: GitRepository) -> App:
+    """Return the App of the object's Secret, or this machine's where it names none."""
+    if obj.spec.secret_ref is None:
+        return await _machine_app(context, obj)
+    name, data = await _secret(context, obj, obj.spec.secret_ref.name)
+    if github_app.ID_KEY not in data:
+        raise TransientError(PROVIDER_INVALID, _NO_APP)
+    try:
+        return github_app.from_secret(data, name)
+    except CredentialsError as err:
+        raise unusable(err) from err
+
+
+async def _machine_app(context: ClusterContext, obj: GitRepository) -> App:
+    try:
+        found = await context.threads.run(context.github_app)
+        if found is None:
+            raise TerminalError(PROVIDER_INVALID, f"{_NO_APP} (config.toml has no [github] app_id)")
+        found.check(obj.metadata.namespace, obj.spec.url)
+    except CredentialsError as err:
+        raise TransientError(PROVIDER_INVALID, str(err)) from err
+    except ValueError as err:
+        raise TerminalError(URL_INVALID, f"failed to parse url: {err}") from err
+    return found.app
+
+
+async def _secret(
+    context: ClusterContext, obj: GitRepository, name: str
+) -> tuple[str, dict[str, bytes]]:
+    """Return the full name and the content of a Secret beside an object."""
+    full_name = f"{obj.metadata.namespace}/{name}"
+    try:
+        secret = await context.client.get(_SECRETS, obj.metadata.namespace, name)
     except errors.ApiError as err:
         text = f"failed to get secret '{full_name}': {err.message}"
         raise TransientError(AUTHENTICATION_FAILED, text) from err
     try:
-        data = {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
-        return basic.from_secret(data, full_name)
+        data = secret.get("data") or {}
+        return full_name, {key: base64.b64decode(value) for key, value in data.items()}
     except binascii.Error as err:
-        raise unusable(basic.CredentialsError(f"secret '{full_name}' is not base64")) from err
-    except basic.CredentialsError as err:
-        raise unusable(err) from err
+        raise unusable(CredentialsError(f"secret '{full_name}' is not base64")) from err

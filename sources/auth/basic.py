@@ -1,24 +1,24 @@
 """Credentials for HTTP(S) remotes, read from a Secret in Flux's layout.
 
 Keys served: ``username`` and ``password``, or ``bearerToken``, which then wins; ``ca.crt`` (or the
-older ``caFile``), which extends the system's trusted certificates.
+older ``caFile``), which extends the system's trusted certificates; ``tls.crt`` and ``tls.key``.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+from sources.auth import errors, tls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sources.auth.github_app import App
 
-class CredentialsError(ValueError):
-    """A Secret that cannot be used; the text names keys, never values."""
+CredentialsError = errors.CredentialsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,41 +28,26 @@ class Credentials:
     username: str = ""
     password: str = field(default="", repr=False)
     bearer_token: str = field(default="", repr=False)
-    ca: bytes = field(default=b"", repr=False)
-    """PEM certificates trusted besides the system's."""
+    trust: tls.Trust = tls.SYSTEM
+    """How to verify the remote, and the certificate to present to it."""
+    app: App | None = None
+    """The GitHub App whose tokens to present; then there is no other authorization."""
 
     @property
     def authorization(self) -> str:
-        """The ``Authorization`` header, or ``""`` to send none."""
+        """The ``Authorization`` header, or ``""`` to send none that is known beforehand."""
         if self.bearer_token:
             return f"Bearer {self.bearer_token}"
         if self.username or self.password:
-            pair = f"{self.username}:{self.password}".encode()
-            return f"Basic {base64.b64encode(pair).decode()}"
+            return header(self.username, self.password)
         return ""
 
     @property
     def identity(self) -> str:
         """A digest that differs for different credentials and tells nothing of them."""
-        parts = (self.authorization.encode(), self.ca)
-        framed = b"".join(b"%d:%b" % (len(part), part) for part in parts)
-        return hashlib.blake2b(framed, digest_size=16, person=b"git-credentials").hexdigest()
-
-    def ssl_context(self) -> ssl.SSLContext:
-        """Return a verifying context that trusts the system's certificates and `ca`.
-
-        Raises:
-            CredentialsError: the CA holds no certificate that parses.
-        """
-        context = ssl.create_default_context()
-        if self.ca:
-            try:
-                context.load_verify_locations(cadata=self.ca.decode())
-            except (ssl.SSLError, ValueError) as err:
-                raise CredentialsError(
-                    "cannot append certificate into certificate pool: invalid CA certificate"
-                ) from err
-        return context
+        app = self.app.identity if self.app else b""
+        parts = (self.authorization.encode(), self.trust.identity, app)
+        return tls.digest(b"git-credentials", *parts).hex()
 
 
 ANONYMOUS = Credentials()
@@ -77,22 +62,15 @@ def from_secret(data: Mapping[str, bytes], name: str) -> Credentials:
         name: ``namespace/name``, for messages.
 
     Raises:
-        CredentialsError: keys are missing, contradict each other, are not text, or are not
-            served by this version.
+        CredentialsError: keys are missing, contradict each other, or are not text.
     """
-    if "githubAppID" in data:
-        raise CredentialsError(
-            f"secret '{name}' has github app data but provider is not set to github"
-        )
-    if data.get("tls.crt") or data.get("tls.key"):
-        raise CredentialsError(f"secret '{name}' has a client certificate, which is not served yet")
-    ca = data.get("ca.crt") or data.get("caFile") or b""
+    trust = tls.trust(data, name)
     if data.get("bearerToken"):
-        return Credentials(bearer_token=_text(data, "bearerToken", name), ca=ca)
-    username, password = _text(data, "username", name), _text(data, "password", name)
+        return Credentials(bearer_token=text(data, "bearerToken", name), trust=trust)
+    username, password = text(data, "username", name), text(data, "password", name)
     if password and not username:
-        raise CredentialsError(f"secret '{name}': password requires a username")
-    return Credentials(username=username, password=password, ca=ca)
+        raise errors.CredentialsError(f"secret '{name}': password requires a username")
+    return Credentials(username=username, password=password, trust=trust)
 
 
 def split_url(url: str, credentials: Credentials) -> tuple[str, Credentials]:
@@ -115,19 +93,35 @@ def split_url(url: str, credentials: Credentials) -> tuple[str, Credentials]:
         return url, credentials
     bare = urlunsplit(parts._replace(netloc=host))
     if credentials.bearer_token:
-        raise CredentialsError("credentials in the URL cannot be combined with a bearer token")
-    if credentials.username:
+        raise errors.CredentialsError(
+            "credentials in the URL cannot be combined with a bearer token"
+        )
+    if credentials.username or credentials.app:
         return bare, credentials
     username, _, password = userinfo.partition(":")
-    return bare, Credentials(unquote(username), unquote(password), ca=credentials.ca)
+    return bare, replace(credentials, username=unquote(username), password=unquote(password))
 
 
-def _text(data: Mapping[str, bytes], key: str, name: str) -> str:
-    """Return a value without surrounding white space, which editors and ``echo`` leave behind."""
+def header(username: str, password: str) -> str:
+    """Return an ``Authorization`` header of the scheme ``Basic``."""
+    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+
+
+def text(data: Mapping[str, bytes], key: str, name: str) -> str:
+    """Return a value without surrounding white space, which editors and ``echo`` leave behind.
+
+    Args:
+        data: a Secret's decoded ``data``.
+        key: whose value; ``""`` where there is none.
+        name: ``namespace/name`` of the Secret, for messages.
+
+    Raises:
+        CredentialsError: it is not one line of UTF-8 text.
+    """
     try:
-        text = data.get(key, b"").decode().strip()
+        value = data.get(key, b"").decode().strip()
     except UnicodeDecodeError as err:
-        raise CredentialsError(f"secret '{name}': key '{key}' is not UTF-8 text") from err
-    if any(character < " " for character in text):
-        raise CredentialsError(f"secret '{name}': key '{key}' holds a line break")
-    return text
+        raise errors.CredentialsError(f"secret '{name}': key '{key}' is not UTF-8 text") from err
+    if any(character < " " for character in value):
+        raise errors.CredentialsError(f"secret '{name}': key '{key}' holds a line break")
+    return value

@@ -12,7 +12,9 @@ from api.source import GitRef
 from devcluster.gitserver import GitServer
 from runtime.errors import TransientError
 from sources import git, giterrors, gitref, gitstore
-from sources.auth.basic import Credentials, CredentialsError
+from sources.auth.basic import Credentials
+from sources.auth.errors import CredentialsError
+from sources.auth.tls import Trust
 from tests.support import gitfetch
 
 if TYPE_CHECKING:
@@ -177,13 +179,15 @@ async def test_server_with_a_certificate_of_the_given_authority(tmp_path: Path) 
     with GitServer(tmp_path / "git", tls=True) as server:
         server.repo("fleet").push({"a": "1"})
         async with gitfetch.running(tmp_path / "stores") as fetching:
-            repository = git.Repository(server.url("fleet"), Credentials(ca=server.ca))
+            repository = git.Repository(server.url("fleet"), Credentials(trust=Trust(server.ca)))
             assert await fetching.files(repository) == {"a": "1"}
 
 
 async def test_authority_that_is_no_certificate(tmp_path: Path) -> None:
     async with gitfetch.running(tmp_path / "stores") as fetching:
-        repository = git.Repository("https://127.0.0.1:1/x.git", Credentials(ca=b"nonsense"))
+        repository = git.Repository(
+            "https://127.0.0.1:1/x.git", Credentials(trust=Trust(b"nonsense"))
+        )
         with pytest.raises(CredentialsError, match="invalid CA certificate"):
             await fetching.commit(repository)
 

@@ -35,12 +35,11 @@ def unserved(kind: Any, base: dict[str, Any], change: dict[str, Any]) -> tuple[s
     ("change", "path"),
     [
         ({"url": "ssh://git@host/repo"}, "url=ssh://"),
-        ({"provider": "github"}, "provider=github"),
+        ({"provider": "aws"}, "provider=aws"),
         ({"include": [{"repository": {"name": "a"}}]}, "include"),
         ({"recurseSubmodules": True}, "recurseSubmodules"),
         ({"sparseCheckout": ["a"]}, "sparseCheckout"),
         ({"verify": {"secretRef": {"name": "a"}}}, "verify"),
-        ({"proxySecretRef": {"name": "a"}}, "proxySecretRef"),
         ({"serviceAccountName": "a"}, "serviceAccountName"),
     ],
 )
@@ -50,7 +49,8 @@ def test_a_git_repository_names_what_is_not_served(change: dict[str, Any], path:
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"provider": "generic"}, {"secretRef": {"name": "a"}}, {"ref": {"semver": ">1"}},
+    [{}, {"provider": "generic"}, {"provider": "github"}, {"proxySecretRef": {"name": "a"}},
+     {"secretRef": {"name": "a"}}, {"ref": {"semver": ">1"}},
      {"ignore": ""}, {"suspend": True}, {"include": []}],
 )  # fmt: skip
 def test_a_git_repository_of_this_version_is_served(change: dict[str, Any]) -> None:
@@ -100,7 +100,7 @@ def test_a_receiver_of_these_types_is_served(type_: str) -> None:
     [
         ({"components": ["source-controller", "source-watcher"]}, "components[1]=source-watcher"),
         ({"sync": INSTANCE["sync"] | {"kind": "Bucket"}}, "sync.kind=Bucket"),
-        ({"sync": INSTANCE["sync"] | {"provider": "github"}}, "sync.provider=github"),
+        ({"sync": INSTANCE["sync"] | {"provider": "aws"}}, "sync.provider=aws"),
         ({"sharding": {"shards": ["a"]}}, "sharding"),
         ({"cluster": {"multitenant": True}}, "cluster.multitenant"),
         (
@@ -132,6 +132,7 @@ def test_an_instance_names_what_is_not_served(change: dict[str, Any], path: str)
         {"storage": {"class": "fast", "size": "1Gi"}},
         {"kustomize": {"patches": [{"patch": "x", "target": {"kind": "Deployment"}}]}},
         {"sync": None},
+        {"sync": INSTANCE["sync"] | {"provider": "github"}},
     ],
 )
 def test_what_has_no_meaning_outside_a_cluster_is_only_a_record(change: dict[str, Any]) -> None:

@@ -7,7 +7,9 @@ import base64
 import pytest
 
 from sources.auth import basic
-from sources.auth.basic import Credentials, CredentialsError
+from sources.auth.basic import Credentials
+from sources.auth.errors import CredentialsError
+from sources.auth.tls import Trust
 
 NAME = "apps/git"
 
@@ -30,20 +32,20 @@ def test_bearer_token_wins_over_username_and_password() -> None:
 
 def test_secret_without_credentials_is_anonymous_with_its_authority() -> None:
     found = basic.from_secret({"ca.crt": b"PEM"}, NAME)
-    assert (found.authorization, found.ca) == ("", b"PEM")
+    assert (found.authorization, found.trust.ca) == ("", b"PEM")
 
 
 def test_newer_key_of_the_authority_wins() -> None:
-    assert basic.from_secret({"ca.crt": b"new", "caFile": b"old"}, NAME).ca == b"new"
-    assert basic.from_secret({"caFile": b"old"}, NAME).ca == b"old"
+    assert basic.from_secret({"ca.crt": b"new", "caFile": b"old"}, NAME).trust.ca == b"new"
+    assert basic.from_secret({"caFile": b"old"}, NAME).trust.ca == b"old"
 
 
 @pytest.mark.parametrize(
     ("data", "text"),
     [
         ({"password": b"pw"}, "password requires a username"),
-        ({"githubAppID": b"1"}, "has github app data but provider is not set to github"),
-        ({"tls.crt": b"x", "tls.key": b"y"}, "client certificate, which is not served yet"),
+        ({"tls.crt": b"x"}, "a client certificate needs 'tls.key' too"),
+        ({"tls.key": b"x"}, "a client certificate needs 'tls.crt' too"),
         ({"username": b"\xff", "password": b"pw"}, "key 'username' is not UTF-8 text"),
         ({"bearerToken": b"a\nb"}, "key 'bearerToken' holds a line break"),
     ],
@@ -68,8 +70,8 @@ def test_secret_that_cannot_be_used_is_named(data: dict[str, bytes], text: str) 
         ("https://u:p@host/x", Credentials("a", "b"), ("https://host/x", Credentials("a", "b"))),
         (
             "https://u:p@host/x",
-            Credentials(ca=b"PEM"),
-            ("https://host/x", Credentials("u", "p", ca=b"PEM")),
+            Credentials(trust=Trust(b"PEM")),
+            ("https://host/x", Credentials("u", "p", trust=Trust(b"PEM"))),
         ),
     ],
 )
@@ -85,7 +87,7 @@ def test_user_information_and_a_bearer_token_contradict_each_other() -> None:
 
 
 def test_no_secret_is_shown() -> None:
-    text = repr(Credentials("ada", "hunter2", "t0ken", b"PEM"))
+    text = repr(Credentials("ada", "hunter2", "t0ken", Trust(b"PEM")))
     assert "hunter2" not in text
     assert "t0ken" not in text
 
@@ -96,7 +98,7 @@ def test_identity_differs_with_every_part_and_tells_nothing() -> None:
         Credentials("a", "b"),
         Credentials("a", "c"),
         Credentials(bearer_token="b"),
-        Credentials("a", "b", ca=b"PEM"),
+        Credentials("a", "b", trust=Trust(b"PEM")),
     ]
     assert len({each.identity for each in all_of}) == len(all_of)
     assert Credentials("a", "b").identity == Credentials("a", "b").identity
@@ -104,4 +106,4 @@ def test_identity_differs_with_every_part_and_tells_nothing() -> None:
 
 def test_authority_that_does_not_parse() -> None:
     with pytest.raises(CredentialsError, match="invalid CA certificate"):
-        Credentials(ca=b"nonsense").ssl_context()
+        Credentials(trust=Trust(b"nonsense")).trust.context()
