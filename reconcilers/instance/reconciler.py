@@ -19,6 +19,7 @@ from reconcilers import steps
 from reconcilers.instance import apply, outcome, scope, sync, uninstall
 from runtime.controller import Result
 from runtime.errors import GitOpsError, TerminalError, TransientError
+from sources import semver
 
 if TYPE_CHECKING:
     from api.instance import FluxInstanceStatus
@@ -227,12 +228,34 @@ def _check(obj: FluxInstance) -> None:
     """Refuse what cannot be served.
 
     Raises:
-        TerminalError: the instance is in the wrong namespace, or sets fields not served yet.
+        TerminalError: the instance is in the wrong namespace, wants another version of Flux, or
+            sets fields not served yet.
     """
     if obj.metadata.namespace != meta.NAMESPACE:
         raise TerminalError(
             meta.BUILD_FAILED,
             f"build failed: the FluxInstance must be in namespace {meta.NAMESPACE}",
         )
+    check_version(obj.spec.distribution.version)
     if paths := served.unserved(obj):
         raise TerminalError(meta.NOT_SERVED, served.message(paths))
+
+
+def check_version(wanted: str) -> None:
+    """Refuse a range that does not admit the version of Flux whose API is served.
+
+    Args:
+        wanted: the range, for example ``2.x``.
+
+    Raises:
+        TerminalError: it admits none, in the operator's words, or is no range.
+    """
+    try:
+        admitted = semver.Range(wanted)
+    except semver.InvalidRangeError as err:
+        text = f"build failed: semver '{wanted}' parse error: {err}"
+        raise TerminalError(meta.BUILD_FAILED, text) from err
+    served_version = semver.parse(meta.FLUX_VERSION)
+    if served_version is None or not admitted.admits(served_version):
+        text = f"build failed: no match found for semver: {wanted}; {meta.FLUX_VERSION} is served"
+        raise TerminalError(meta.BUILD_FAILED, text)

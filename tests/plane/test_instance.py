@@ -162,6 +162,17 @@ async def test_an_instance_creates_the_pair_that_the_operator_would(bench: Bench
         assert (entry["manager"], entry["operation"]) == ("flux-operator", "Apply")
 
 
+async def test_an_instance_that_wants_another_version_of_flux_stalls(bench: Bench) -> None:
+    await bench.create(distribution={"version": "2.8.x", "registry": "ghcr.io/fluxcd"})
+    with pytest.raises(TerminalError):
+        await bench.run()
+    found = await bench.conditions()
+    text = f"build failed: no match found for semver: 2.8.x; {meta.FLUX_VERSION} is served"
+    assert found["Ready"] == ("False", "BuildFailed", text)
+    assert found["Stalled"] == ("True", "BuildFailed", text)
+    assert not await bench.left()
+
+
 async def test_an_instance_is_ready_when_its_pair_is(bench: Bench) -> None:
     await bench.create()
     result = await bench.run()
