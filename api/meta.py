@@ -36,6 +36,8 @@ INSTANCE_FINALIZER = "fluxcd.controlplane.io/finalizer"
 
 # Annotations and labels -------------------------------------------------------------------------
 REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
+VERIFY = "gitopsd.dev/verify"
+"""With the value of `REQUESTED_AT`: the run that was asked for compares every object by a dry run."""
 WATCH_LABEL = "reconcile.fluxcd.io/watch"
 EVENT_PREFIX = "event.toolkit.fluxcd.io/"
 KUSTOMIZE_GROUP = "kustomize.toolkit.fluxcd.io"

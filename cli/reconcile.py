@@ -24,6 +24,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("what", nargs="+", metavar="KIND NAME", help=kinds.USAGE)
     parser.add_argument("--with-source", action="store_true", help="reconcile the source first")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="compare every object of a Kustomization by a dry run, whatever the watches told",
+    )
     parser.add_argument("--timeout", default="5m", help="how long to wait; default 5m")
     access.add_namespace(parser)
     access.add_options(parser)
@@ -36,6 +41,8 @@ def execute(args: argparse.Namespace) -> int:
         raise failure.UsageError("name one object")
     if args.with_source and kind is not served.KUSTOMIZATION:
         raise failure.UsageError("--with-source is for Kustomizations")
+    if args.verify and kind is not served.KUSTOMIZATION:
+        raise failure.UsageError("--verify is for Kustomizations")
     try:
         timeout_s = durations.parse(args.timeout)
     except ValueError as err:
@@ -47,7 +54,7 @@ def execute(args: argparse.Namespace) -> int:
             obj = await _existing(client, kind, args.namespace, names[0])
             if isinstance(obj, Kustomization) and args.with_source:
                 await _reconcile_source(client, obj, timeout_s)
-            await _reconcile(client, kind, obj, timeout_s)
+            await _reconcile(client, kind, obj, timeout_s, is_verification=args.verify)
 
     with access.explained(cluster):
         access.run(main())
@@ -80,12 +87,15 @@ async def _reconcile_source(client: Client, obj: Kustomization, timeout_s: float
     await _reconcile(client, kind, found, timeout_s)
 
 
-async def _reconcile(client: Client, kind: Kind, obj: AnyKind, timeout_s: float) -> None:
+async def _reconcile(
+    client: Client, kind: Kind, obj: AnyKind, timeout_s: float, *, is_verification: bool = False
+) -> None:
     """Annotate one object, wait, and print the result."""
     where = f"{kind.name} {obj.metadata.name} in {obj.metadata.namespace} namespace"
     print(f"► annotating {where}")
     token = clock.SystemClock().now().isoformat(timespec="microseconds")
-    body = {"metadata": {"annotations": {meta.REQUESTED_AT: token}}}
+    annotations = {meta.REQUESTED_AT: token} | ({meta.VERIFY: token} if is_verification else {})
+    body = {"metadata": {"annotations": annotations}}
     asked = await objects.patch(client, kind, obj.metadata.namespace, obj.metadata.name, body)
     print(f"◎ waiting for {kind.name} reconciliation")
     done = await waiting.until(

@@ -74,6 +74,12 @@ class Attempt:
         return token is not None and token != self.before.last_handled_reconcile_at
 
     @property
+    def is_verification(self) -> bool:
+        """Whether somebody asked this run to ask the server about every object."""
+        wanted = self.item.metadata.annotations.get(meta.VERIFY)
+        return self.is_requested and wanted == self.item.requested_at
+
+    @property
     def elapsed_s(self) -> float:
         """Seconds since the run began."""
         return self.context.clock.monotonic() - self.started_s

@@ -283,6 +283,7 @@ class KustomizationReconciler:
         cause = attempt.run.work.cause
         options = ApplyOptions(
             force=attempt.item.spec.force,
+            verify=attempt.is_verification,
             at_interval=cause == _INTERVAL or attempt.is_requested,
         )
         await self._watched(attempt.ref)

@@ -282,6 +282,11 @@ def test_commands_reconcile_suspend_and_resume(
     assert done.returncode == 0, done.stderr
     assert "✔ applied revision refs/heads/main@sha1:" in done.stdout
 
+    verified = command(daemon, "reconcile", "kustomization", "flux-system", "--verify")
+    assert verified.returncode == 0, verified.stderr
+    refusal = command(daemon, "reconcile", "gitrepository", "flux-system", "--verify")
+    assert "--verify is for Kustomizations" in refusal.stderr
+
     assert command(daemon, "suspend", "kustomization", "flux-system").returncode == 0
     refusal = command(daemon, "reconcile", "ks", "flux-system")
     assert refusal.returncode == 1

@@ -76,6 +76,23 @@ async def test_request_is_answered_by_one_write(world: World, namespace: str) ->
     assert item.status.history[0].total_reconciliations == 2
 
 
+async def test_verification_asks_the_server_about_every_object_once(
+    world: World, namespace: str
+) -> None:
+    await world.push({f"{n}.yaml": config_map(f"cm{n}", namespace) for n in range(3)})
+    await world.kustomize("apps")
+    await world.until("apps", applied(world.revision))
+    await world.context.tracker.synced(world.ref("apps"))
+    before = world.requests()[("dry-run", "configmaps")]
+    annotations = {meta.REQUESTED_AT: "one", meta.VERIFY: "one"}
+    await world.patch("apps", {"metadata": {"annotations": annotations}})
+    await world.until("apps", handled("one"))
+    assert world.requests()[("dry-run", "configmaps")] == before + 3
+    await world.request("apps", "two")
+    await world.until("apps", handled("two"))
+    assert world.requests()[("dry-run", "configmaps")] == before + 3
+
+
 async def test_new_revision_without_a_change_is_recorded_by_one_write(
     world: World, namespace: str
 ) -> None:
