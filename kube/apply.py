@@ -96,7 +96,7 @@ class Applier:
     def __init__(
         self, client: Client, discovery: Discovery, tracker: Tracker, clock: Clock
     ) -> None:
-        self._client = client
+        self._client = client.managing()
         self._discovery = discovery
         self._tracker = tracker
         self._clock = clock

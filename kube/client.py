@@ -16,7 +16,7 @@ import orjson
 
 from api import meta
 from kube.objects import PartialMeta, PartialObject, Resource
-from kube.transport import Call, Media, Transport
+from kube.transport import Call, Media, Reply, Transport
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -86,6 +86,7 @@ class Client:
         impersonate: str | None = None,
     ) -> None:
         self._identity = impersonate or ""
+        self._is_managing = False
         self._transport = Transport(
             connection,
             cluster=cluster,
@@ -133,10 +134,25 @@ class Client:
         Args:
             user: the user name, e.g. ``system:serviceaccount:apps:deployer``.
         """
+        return self._view(user, is_managing=self._is_managing)
+
+    def managing(self) -> Client:
+        """Return a view whose requests are about managed objects, and counted as such.
+
+        It needs no closing and ends with this client.
+        """
+        return self._view(self._identity, is_managing=True)
+
+    def _view(self, identity: str, *, is_managing: bool) -> Client:
         view = object.__new__(Client)
-        view._identity = user
+        view._identity, view._is_managing = identity, is_managing
         view._transport = self._transport
         return view
+
+    async def _send(self, call: Call) -> Reply:
+        if self._is_managing:
+            self._transport.count_managed(call.verb)
+        return await self._transport.send(call, self._identity)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> JsonObject:
         """Return one whole object.
@@ -145,7 +161,7 @@ class Client:
             NotFound: there is none.
         """
         call = Call("GET", "get", resource.plural, resource.path(namespace, name), _READ)
-        reply = await self._transport.send(call, self._identity)
+        reply = await self._send(call)
         obj: JsonObject = orjson.loads(reply.body)
         return obj
 
@@ -157,7 +173,7 @@ class Client:
             params: query parameters.
         """
         call = Call("GET", "get", path, _target(path, params or {}), _READ)
-        return (await self._transport.send(call, self._identity)).body
+        return (await self._send(call)).body
 
     async def metadata(self, resource: Resource, namespace: str, name: str) -> PartialMeta:
         """Return the metadata of one object, with its managers.
@@ -166,7 +182,7 @@ class Client:
             NotFound: there is no such object.
         """
         call = Call("GET", "get", resource.plural, resource.path(namespace, name), _READ_PARTIAL)
-        reply = await self._transport.send(call, self._identity)
+        reply = await self._send(call)
         return _PARTIAL_OBJECT.decode(reply.body).metadata
 
     async def apply(
@@ -206,7 +222,7 @@ class Client:
             _APPLY,
             body,
         )
-        status, raw = await self._transport.send(call, self._identity)
+        status, raw = await self._send(call)
         return Applied(status == 201, raw)
 
     async def patch(
@@ -242,7 +258,7 @@ class Client:
             body,
             is_idempotent=content_type != JSON_PATCH,
         )
-        return (await self._transport.send(call, self._identity)).body
+        return (await self._send(call)).body
 
     async def create(
         self,
@@ -274,7 +290,7 @@ class Client:
             body,
             is_idempotent=False,
         )
-        return (await self._transport.send(call, self._identity)).body
+        return (await self._send(call)).body
 
     async def replace(
         self, resource: Resource, namespace: str, name: str, body: bytes, *, manager: str
@@ -293,7 +309,7 @@ class Client:
         """
         target = _target(resource.path(namespace, name), _write_params(manager, dry_run=False))
         call = Call("PUT", "update", resource.plural, target, _WRITE, body, is_idempotent=False)
-        return (await self._transport.send(call, self._identity)).body
+        return (await self._send(call)).body
 
     async def delete(
         self,
@@ -335,7 +351,7 @@ class Client:
             _WRITE,
             orjson.dumps(options),
         )
-        await self._transport.send(call, self._identity)
+        await self._send(call)
 
     async def list_pages(
         self,
@@ -370,7 +386,7 @@ class Client:
         media = Media(_PARTIAL_LIST) if metadata_only else _READ
         while True:
             call = Call("GET", "list", resource.plural, _target(path, params), media)
-            page = (await self._transport.send(call, self._identity)).body
+            page = (await self._send(call)).body
             following = _LIST_HEAD.decode(page).metadata.continue_
             yield page
             if not following:

@@ -68,7 +68,7 @@ async def prune(
         PruneError: some could not be deleted; the others are.
     """
     versions = dict(entries)
-    run = _Prune(client, discovery, ledger, owner, versions, {}, {}, ChangeSet())
+    run = _Prune(client.managing(), discovery, ledger, owner, versions, {}, {}, ChangeSet())
     for wave in stages.deletion_waves(versions):
         await pool.each(wave, run.delete)
         run.changes.extend(Change(obj, versions[obj], run.actions[obj]) for obj in wave)

@@ -116,6 +116,7 @@ class Tracker(Ledger):
         self._client = client
         self._discovery = discovery
         self._metrics = metrics
+        metrics.tracked_objects.labels(client.cluster).set_function(lambda: len(self._entries))
         self._threads = threads
         self._file = file
         self._watches: dict[Scope, _Watch] = {}
@@ -249,7 +250,19 @@ class Tracker(Ledger):
         )
         async with aclosing(changes):
             async for change in changes:
+                self._count(change)
                 self._take(scope, namespace, change)
+
+    def _count(self, change: watch.Change[PartialObject]) -> None:
+        cluster = self._client.cluster
+        match change:
+            case watch.Added() | watch.Modified() | watch.Deleted():
+                self._metrics.watch_events.labels(type(change).__name__.lower(), cluster).inc()
+            case watch.Interrupted(error):
+                reason = "expired" if isinstance(error, errors.Gone) else "lost"
+                self._metrics.watch_restarts.labels(reason, cluster).inc()
+            case _:
+                pass
 
     def _take(self, scope: Scope, namespace: str, change: watch.Change[PartialObject]) -> None:
         match change:
@@ -291,7 +304,8 @@ class Tracker(Ledger):
         obj, version = suspect
         try:
             resource = await self._discovery.for_group_kind(obj.group, obj.kind)
-            metadata = await self._client.metadata(resource, obj.namespace, obj.name)
+            client = self._client.managing()
+            metadata = await client.metadata(resource, obj.namespace, obj.name)
         except errors.NotFound:
             self.vanished(obj, version)
         else:

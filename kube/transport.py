@@ -304,6 +304,12 @@ class Transport:
             return _ConnectionLost(f"{server} closed the connection")
         return errors.Unreachable(f"the exchange with {server} broke: {type(error).__name__}")
 
+    def count_managed(self, verb: str) -> None:
+        """Count a request that is about a managed object."""
+        if self._metrics is not None:
+            operation = verb.replace("-", "_")
+            self._metrics.apply_requests.labels(operation, self.cluster).inc()
+
     def _count(self, code: str, method: str) -> None:
         if self._metrics is None:
             return

@@ -140,7 +140,19 @@ class Metrics:
         for metric in self._per_cluster():
             metric.remove_by_labels({"cluster": cluster})
 
-    # Child processes ----------------------------------------------------------------------------
+    # Sources and child processes -----------------------------------------------------------------
+
+    @contextmanager
+    def fetch(self, kind: str) -> Iterator[None]:
+        """Count one fetch of a source and its seconds; one that raises counts as failed."""
+        started = time.perf_counter()
+        result = "failed"
+        try:
+            yield
+            result = "succeeded"
+        finally:
+            self.fetches.labels(kind, result).inc()
+            self.fetch_seconds.labels(kind).inc(time.perf_counter() - started)
 
     @contextmanager
     def child_process(self, program: str) -> Iterator[None]:
@@ -247,7 +259,7 @@ class Metrics:
         )
         self.apply_requests = self._counter(
             "gitopsd_apply_requests_total",
-            "Requests for managed objects by operation: get, dry_run, apply, patch, delete.",
+            "Requests for managed objects: get, dry_run, apply, create, patch, delete.",
             ["operation", "cluster"],
         )
         self.drift_corrections = self._counter(
@@ -262,11 +274,13 @@ class Metrics:
         )
         self.watches = self._gauge("gitopsd_watches", "Watches that are open.", ["cluster"])
         self.watch_events = self._counter(
-            "gitopsd_watch_events_total", "Events received from watches.", ["type", "cluster"]
+            "gitopsd_watch_events_total",
+            "Events received from watches of managed objects: added, modified, deleted.",
+            ["type", "cluster"],
         )
         self.watch_restarts = self._counter(
             "gitopsd_watch_restarts_total",
-            "Watches that began anew by reason: expired, lost, relist.",
+            "Watches of managed objects that began anew by reason: expired, lost.",
             ["reason", "cluster"],
         )
         self.tracked_objects = self._gauge(

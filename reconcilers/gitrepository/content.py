@@ -49,12 +49,15 @@ async def produce(context: ClusterContext, attempt: Attempt) -> None:
     repository = await remote.repository(context, attempt.obj)
     reference = gitref.reference(attempt.obj.spec.ref)
     try:
-        candidate = await context.git.resolve(repository, reference)
-        if _is_current(attempt, candidate):
+        with context.metrics.fetch(attempt.obj.KIND):
+            candidate = await context.git.resolve(repository, reference)
+            commit: Commit | None = None
+            if not _is_current(attempt, candidate):
+                _announce(attempt, candidate)
+                commit = await context.git.fetch(repository, reference, candidate)
+        if commit is None:
             await _keep(context, attempt, repository, candidate)
             return
-        _announce(attempt, candidate)
-        commit = await context.git.fetch(repository, reference, candidate)
     except basic.CredentialsError as err:
         raise remote.unusable(err) from err
     await _store(context, attempt, repository, reference, commit)

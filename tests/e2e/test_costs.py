@@ -28,6 +28,7 @@ pytestmark = pytest.mark.leftovers("connections to the Git server live as long a
 
 SOME, MANY = 50, 1000
 IDLE_MIB, FULL_MIB = 80.0, 110.0
+OPERATIONS = ("get", "dry_run", "apply", "delete")
 READS = {"get", "list", "dry-run"}
 HEAVY = (
     "apprise",
@@ -112,6 +113,29 @@ def test_cold_start_writes_nothing(
     assert counts[Kind("patch", "kustomizations/status")] == 1  # the answer to the request
 
 
+def test_metrics_count_what_the_server_counts(bed: Bed, tenant: Tenant, fixture: Fixture) -> None:
+    bed.count()
+    before = {each: _requests(bed, each) for each in OPERATIONS}
+    fetched = metric(bed.daemon, "gitopsd_fetches_total", result="succeeded")
+    objects = metric(bed.daemon, "gitopsd_tracked_objects")
+    fixture.values["object-0001"] = "changed"
+    del fixture.values["object-0002"]
+    texts: dict[str, str | None] = {"objects/object-0002.yaml": None}
+    tenant.push(texts | {"objects/object-0001.yaml": fixture.files()["objects/object-0001.yaml"]})
+    tenant.until_applied("objects")
+    bed.api.delete(tenant.object("object-0003"))
+    tenant.until_live("object-0003", lambda obj: obj is not None)
+    served = about_objects(bed.count())
+    counted = {each: _requests(bed, each) - before[each] for each in OPERATIONS}
+    assert counted["apply"] == served["patch"] == 2
+    assert counted["delete"] == served["delete"] == 1
+    assert counted["get"] == served.get("get", 0)
+    assert counted["dry_run"] == served.get("dry-run", 0)
+    assert metric(bed.daemon, "gitopsd_fetches_total", result="succeeded") > fetched
+    assert metric(bed.daemon, "gitopsd_tracked_objects") == objects - 1
+    assert metric(bed.daemon, "gitopsd_watch_events_total", type="deleted") >= 2
+
+
 def test_nothing_heavy_is_imported() -> None:
     program = "import daemon.app, cli.run, json, sys; print(json.dumps(sorted(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
@@ -135,6 +159,10 @@ def test_memory_stays_within_its_budget(audited: Cluster, tmp_path: Path) -> Non
             tenant.until_applied("objects")
             bed.count()
             assert memory.resident_mib(bed.pids) <= FULL_MIB
+
+
+def _requests(bed: Bed, operation: str) -> float:
+    return metric(bed.daemon, "gitopsd_apply_requests_total", operation=operation)
 
 
 def _runs(bed: Bed, controller: str) -> float:
