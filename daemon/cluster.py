@@ -26,6 +26,8 @@ from runtime.errors import TransientError
 from runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from daemon import settings
     from daemon.shared import Shared
 
@@ -49,14 +51,17 @@ class ManagedCluster:
     Args:
         settings: what ``config.toml`` says of it.
         shared: the process's services.
+        on_synced: called whenever the cluster answers and everything in it is known.
     """
 
-    def __init__(self, settings: settings.Cluster, shared: Shared) -> None:
+    def __init__(
+        self, settings: settings.Cluster, shared: Shared, on_synced: Callable[[], None]
+    ) -> None:
         self.settings = settings
         self.name = settings.name
         self.engine: Engine | None = None
         """What runs while the cluster is connected."""
-        self._shared = shared
+        self._shared, self._on_synced = shared, on_synced
         self._leaders: dict[str, leadership.Leadership] = {}
         self._server = self._version = self._message = ""
         self._state = CONNECTING
@@ -177,6 +182,8 @@ class ManagedCluster:
         """Note how the cluster stands."""
         if state != self._state:
             self._since = rfc3339(self._shared.clock.now())
+            if state == SYNCED:
+                self._on_synced()
         self._state, self._message = state, message
         self._shared.metrics.cluster_up.labels(self.name).set(state == SYNCED)
 

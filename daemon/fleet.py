@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from daemon import cluster, server
@@ -69,8 +70,11 @@ class Fleet:
         self._clusters.clear()
 
     def _add(self, wanted: settings.Cluster) -> None:
-        added = self._clusters[wanted.name] = cluster.ManagedCluster(wanted, self._shared)
-        self._supervisor.start(_child(wanted.name), added.run)
+        child = _child(wanted.name)
+        added = self._clusters[wanted.name] = cluster.ManagedCluster(
+            wanted, self._shared, partial(self._supervisor.healthy, child)
+        )
+        self._supervisor.start(child, added.run)
         logger.info("cluster added", extra={"cluster": wanted.name})
 
     async def _remove(self, name: str, *, is_forgotten: bool) -> None:

@@ -53,7 +53,7 @@ class ChildState:
     restarts: int
     """Starts after failures, since the child was added."""
     error: str
-    """The last failure that has not been followed by `Supervisor.healthy`; empty when well."""
+    """The last failure, until the child is well again; empty when well."""
     retry_in_s: float
     """Seconds until the next start while backing off, else 0."""
 
@@ -156,12 +156,14 @@ class Supervisor:
     async def _keep(self, child: _Child) -> None:
         try:
             while True:
-                started = self._clock.monotonic()
-                error = await _failure(child)
+                loop = asyncio.get_running_loop()
+                lasting = loop.call_later(MAX_BACKOFF_S, self._recover, child)
+                try:
+                    error = await _failure(child)
+                finally:
+                    lasting.cancel()
                 if error is None:
                     return
-                if self._clock.monotonic() - started >= MAX_BACKOFF_S:
-                    self._recover(child)
                 await self._back_off(child, error)
         finally:
             child.phase = Phase.STOPPED

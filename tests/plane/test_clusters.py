@@ -86,8 +86,10 @@ async def test_missing_kubeconfig_is_told_and_taken_up_when_it_appears(
         await served.until(lambda: fleet.state().state == "away")
         assert str(file) in fleet.state().message
         await asyncio.to_thread(file.write_bytes, cluster.kubeconfig.read_bytes())
+        await served.until(lambda: fleet.supervisor.state()["cluster home"].error != "")
         fleet.fleet.retry()
         await served.until(lambda: fleet.state().state == "synced")
+        assert fleet.supervisor.state()["cluster home"].error == ""
 
 
 async def test_api_server_restarted_in_the_middle_is_survived(

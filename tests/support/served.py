@@ -35,8 +35,8 @@ WAIT_S = 20.0
 class Served:
     """A fleet and short ways to ask it."""
 
-    def __init__(self, fleet: Fleet, services: shared.Shared) -> None:
-        self.fleet, self.shared = fleet, services
+    def __init__(self, fleet: Fleet, services: shared.Shared, supervisor: Supervisor) -> None:
+        self.fleet, self.shared, self.supervisor = fleet, services, supervisor
 
     def state(self, name: str = "home") -> report.ClusterState:
         """Return what the fleet says of a cluster."""
@@ -78,7 +78,7 @@ async def fleet(directory: Path, *clusters: settings.Cluster) -> AsyncIterator[S
     )
     try:
         async with Supervisor(clock, rng, metrics) as children:
-            served = Served(Fleet(services, children), services)
+            served = Served(Fleet(services, children), services, children)
             await served.fleet.apply(clusters)
             yield served
             await served.fleet.stop()

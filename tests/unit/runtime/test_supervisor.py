@@ -67,6 +67,15 @@ async def test_child_that_ran_for_a_minute_starts_its_delays_anew(supervisor: Su
     assert all(gap <= 62.01 for gap in gaps(child.starts))
 
 
+async def test_child_is_well_again_once_it_has_run_for_a_minute(supervisor: Supervisor) -> None:
+    async with supervisor:
+        supervisor.start("home", Child(OSError("away")).run)
+        await asyncio.sleep(50)
+        assert supervisor.state()["home"].error == "away"
+        await asyncio.sleep(20)
+        assert supervisor.state()["home"].error == ""
+
+
 async def test_failure_of_one_child_is_not_heard_by_another(supervisor: Supervisor) -> None:
     good, bad = Child(), Child(*[OSError("away")] * 3)
     async with supervisor:
