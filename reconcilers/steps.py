@@ -8,6 +8,7 @@ its own writes without waiting for the watch.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -16,7 +17,7 @@ import msgspec
 from api import meta
 from kube import client as kube_client
 from kube import errors
-from runtime import events, mergepatch
+from runtime import conditions, events, mergepatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from kube.informer import Informer
     from kube.objects import GVK
     from reconcilers.context import ClusterContext
+
+
+logger = logging.getLogger(__name__)
 
 
 class Reconciled(Protocol):
@@ -163,7 +167,18 @@ async def finish(
     """
     publish(context, kind, obj, notices)
     observe_duration(context, kind, obj, started_s)
-    return await patch_status(context, kind, obj, handled(obj, status))
+    written = await patch_status(context, kind, obj, handled(obj, status))
+    if written is obj:
+        logger.debug("status is as it was")
+    else:
+        logger.info("status written", extra=_told(written.status))
+    return written
+
+
+def _told(status: object) -> dict[str, str]:
+    """Return what a status says, for the log."""
+    ready = conditions.get(getattr(status, "conditions", ()), meta.READY)
+    return {"ready": ready.status, "reason": ready.reason, "said": ready.message} if ready else {}
 
 
 def handled(obj: Reconciled, status: object) -> Mapping[str, Any]:

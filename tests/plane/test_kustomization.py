@@ -54,15 +54,21 @@ async def test_push_is_applied_and_a_deletion_in_git_prunes(world: World, namesp
     await world.until_event(f"ConfigMap/{namespace}/b deleted")
 
 
-async def test_nothing_to_do_sends_nothing(world: World, namespace: str) -> None:
+async def test_nothing_to_do_sends_nothing(
+    world: World, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "reconcilers.steps")
     await world.push({"a.yaml": config_map("a", namespace, k="1")})
     await world.kustomize("apps")
     await world.until("apps", applied(world.revision))
     before, events = world.requests(), len(world.events)
+    assert {record.getMessage() for record in caplog.records} == {"status written"}
+    caplog.clear()
     world.controller.wake(world.ref("apps"), "interval")
     await world.idle("apps")
     assert world.requests() == before
     assert len(world.events) == events
+    assert not caplog.records
 
 
 async def test_request_is_answered_by_one_write(world: World, namespace: str) -> None:
