@@ -13,6 +13,9 @@ from devcluster import access, toolcache
 from devcluster.cluster import Cluster, remove
 from devcluster.errors import DevclusterError
 
+_NEEDED = ("devcluster", "kustomize", "sops")
+"""What the tests use, and `tools` builds unless told otherwise."""
+
 
 def main() -> int:
     """Run one command; the exit status is 1 when it failed."""
@@ -35,10 +38,7 @@ def main() -> int:
     kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
     tools = commands.add_parser("tools", help="build tools into the cache and print where they are")
     tools.add_argument(
-        "names",
-        nargs="*",
-        default=["devcluster", "kustomize", "sops"],
-        choices=[*toolcache.RECIPES],
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(toolcache.RECIPES)}"
     )
     options = parser.parse_args()
     try:
@@ -90,7 +90,12 @@ def _kubectl(options: argparse.Namespace) -> None:
 
 
 def _tools(options: argparse.Namespace) -> None:
-    for name in options.names:
+    names = options.names or _NEEDED
+    if unknown := set(names) - toolcache.RECIPES.keys():
+        raise DevclusterError(
+            f"no such tool: {', '.join(sorted(unknown))}; there are {', '.join(toolcache.RECIPES)}"
+        )
+    for name in names:
         print(toolcache.ensure(toolcache.RECIPES[name]))
 
 
