@@ -12,6 +12,7 @@ and one whose kept-alive connection turned out to be closed, if sending it twice
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import socket
 from collections import Counter
@@ -44,6 +45,8 @@ WATCH_SILENCE_S: Final = 120.0
 _TRIES: Final = 3
 _MAX_RETRY_AFTER_S: Final = 2.0
 _LOST: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError)
+_LARGE_BYTES: Final = 1024 * 1024
+"""Size from which a body is handed over in pieces, so that sending it does not hold up the loop."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -177,7 +180,7 @@ class Transport:
             async with self._session.request(
                 call.method,
                 self._url(call.target),
-                data=call.body,
+                data=_content(call.body),
                 headers=self._header_set(generation, identity, call.media),
                 **self._options(generation),
             ) as response:
@@ -344,3 +347,7 @@ def _keepalive_socket(info: aiohttp.AddrInfoType) -> socket.socket:
         if option is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
     return sock
+
+
+def _content(body: bytes | None) -> bytes | io.BytesIO | None:
+    return io.BytesIO(body) if body and len(body) > _LARGE_BYTES else body

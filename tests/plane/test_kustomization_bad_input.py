@@ -138,7 +138,6 @@ async def test_encrypted_secret_is_refused_also_in_string_data(
     )
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 async def test_five_megabytes_in_one_manifest_is_refused_by_the_server_alone(
     world: World, namespace: str
 ) -> None:

@@ -35,7 +35,7 @@ async def server(
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[str]:
     """Serve every path by one handler and yield the address."""
-    app = web.Application()
+    app = web.Application(client_max_size=8 * 1024 * 1024)
     app.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
@@ -164,6 +164,24 @@ async def test_lost_connection_is_tried_again_only_if_that_does_no_harm() -> Non
             ("create", "configmaps"): 1,
             ("patch", "configmaps"): 1,
         }
+
+
+async def test_body_of_megabytes_arrives_whole_also_on_the_second_try() -> None:
+    sent = orjson.dumps({"data": {"k": "x" * 3_000_000}})
+    seen: list[bytes] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append(await request.read())
+        if len(seen) == 1:
+            return status(429, "busy", **{"Retry-After": "0"})
+        return web.Response(body=b"{}")
+
+    async with (
+        server(handler) as url,
+        Client(await connect(Material(server=url)), cluster="c") as client,
+    ):
+        await client.patch(CONFIG_MAPS, "ns", "a", sent, manager="m")
+    assert seen == [sent, sent]
 
 
 async def test_server_that_is_away_is_named(unused_tcp_port: int) -> None:
