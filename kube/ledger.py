@@ -236,7 +236,10 @@ class Ledger:
         """
         self._unclaimed.pop(obj, None)
         entry = self._entries.get(obj)
-        if entry is None or (entry.live and entry.live.resource_version > resource_version):
+        if entry is None:
+            self.feed.publish(obj)  # somebody may wait for the end of what was given up
+            return
+        if entry.live and entry.live.resource_version > resource_version:
             return
         self._suspects[obj] = resource_version
         self.suspected.set()

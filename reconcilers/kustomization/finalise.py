@@ -6,11 +6,13 @@ The finalizer goes last, and stays while objects that should go could not be del
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from api import durations, meta
 from kube import errors, pool, prune
 from kube.changes import Action
+from kube.tracker import Mode
 from reconcilers import steps
 from reconcilers.kustomization import applying, timing
 
@@ -18,13 +20,16 @@ if TYPE_CHECKING:
     from api.kustomize import KustomizationSpec
     from kube.changes import ChangeSet
     from kube.objects import ObjectId
+    from reconcilers.context import ClusterContext
     from reconcilers.kustomization.attempt import Attempt
 
 DELETED: Final = "Deleted"
 """Reason of the event that lists what was deleted; Flux says what Ready's reason was before."""
 _WAIT: Final = "WaitForTermination"
-_POLL_S: Final = (0.1, 2.0)
-"""First and longest pause between looks at an object that is going."""
+RECHECK_S: Final = 30.0
+"""Seconds until an object that is going is looked at again although its watch said nothing."""
+_POLL_S: Final = 2.0
+"""Seconds between looks at an object that may not be watched."""
 
 
 def deletes(spec: KustomizationSpec) -> bool:
@@ -77,12 +82,19 @@ async def _wait(attempt: Attempt, changes: ChangeSet) -> None:
 
 
 async def _until_gone(attempt: Attempt, obj: ObjectId, version: str) -> None:
-    context, pause_s = attempt.context, _POLL_S[0]
-    while True:
-        try:
-            resource = await context.discovery.for_group_kind(obj.group, obj.kind, version)
-            await context.client.metadata(resource, obj.namespace, obj.name)
-        except errors.NotFound:
-            return
-        await asyncio.sleep(pause_s)
-        pause_s = min(2 * pause_s, _POLL_S[1])
+    tracker = attempt.context.tracker
+    pause_s = _POLL_S if tracker.mode(obj) is Mode.POLL else RECHECK_S
+    with tracker.feed.subscribe([obj]) as changes:
+        while await _is_there(attempt.context, obj, version):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await changes.wait()
+
+
+async def _is_there(context: ClusterContext, obj: ObjectId, version: str) -> bool:
+    try:
+        resource = await context.discovery.for_group_kind(obj.group, obj.kind, version)
+        await context.client.metadata(resource, obj.namespace, obj.name)
+    except errors.NotFound:
+        return False
+    return True

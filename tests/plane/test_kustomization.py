@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import orjson
@@ -9,7 +10,9 @@ import pytest
 
 from api import meta
 from kube import errors
-from tests.support import kustomizer
+from reconcilers.kustomization import finalise
+from tests.support import kustomizer, served
+from tests.support.api import CONFIG_MAPS
 from tests.support.kustomizer import applied, config_map, failed, gone, handled, owned
 
 if TYPE_CHECKING:
@@ -263,6 +266,23 @@ async def test_overlay_is_built_by_kustomize(world: World, namespace: str) -> No
     await world.push({"base/cm.yaml": config_map("a", namespace, k="2")})
     await world.until("apps", applied(world.revision))
     assert (await world.live("configmaps", "a-s"))["data"] == {"k": "2"}
+
+
+async def test_termination_is_heard_of_and_not_polled(world: World, namespace: str) -> None:
+    held = config_map("a", namespace).replace("metadata:", "metadata:\n  finalizers: [test/hold]")
+    started = time.monotonic()
+    await world.push({"a.yaml": held})
+    await world.kustomize("apps", deletionPolicy="WaitForTermination")
+    await world.until("apps", applied(world.revision))
+    await world.context.tracker.synced(world.ref("apps"))
+    await world.delete("apps")
+    await served.until(lambda: world.controller.waiting() == 1)
+    looks = world.requests()[("get", "configmaps")]
+    body = b'{"metadata": {"finalizers": null}}'
+    await world.context.client.patch(CONFIG_MAPS, namespace, "a", body, manager="test")
+    await world.until("apps", gone)
+    assert world.requests()[("get", "configmaps")] - looks <= 3
+    assert time.monotonic() - started < finalise.RECHECK_S
 
 
 async def test_inventory_is_written_before_the_first_object(world: World, namespace: str) -> None:
