@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon import instance_manifest, kinds, recon, report
 from kube import ledger
-from reconcilers import instance, triggers
+from reconcilers import instance, referenced, triggers
 from runtime import controller, workqueue
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Engine:
         self._is_stopping = False
         context.wake = self.wake
         context.tracker.on_drift = self._drifted
+        context.references.wake = self.wake
         self._informers: dict[str, Informer[Any]] = {
             kinds.GIT_REPOSITORY.name: context.gitrepositories,
             kinds.KUSTOMIZATION.name: context.kustomizations,
@@ -76,6 +77,7 @@ class Engine:
             informer.subscribe(partial(self._changed, kind))
             self._children.start(self._child(f"informer of {kind.name}"), informer.run)
         self._children.start(self._child("tracker"), self.context.tracker.run)
+        self._children.start(self._child("references"), self.context.references.run)
 
     async def synced(self) -> None:
         """Wait until every cache has listed once."""
@@ -151,6 +153,7 @@ class Engine:
             self._forget(gone.ref(self.context.name))
         elif new is not None:
             ref = new.ref(self.context.name)
+            self.context.references.set(ref, referenced.of(new))
             self._shared.metrics.suspended(ref, is_suspended=report.is_suspended(new))
 
     def _wakes(self, kind: Kind, old: Any, new: Any) -> triggers.Wakes:  # noqa: ANN401 - of whichever kind
@@ -185,6 +188,7 @@ class Engine:
         """Drop what is kept about an object that is gone."""
         self._shared.metrics.forget_object(ref)
         self.corrections.pop(ref, None)
+        self.context.references.drop(ref)
         if ref.kind == kinds.KUSTOMIZATION.name:
             self.context.tracker.drop_owner(ref)
 

@@ -169,6 +169,13 @@ class Cluster(Section, frozen=True, kw_only=True):
     namespace: str = ""
     """Serve the objects of this one namespace only, for a credential that may do no more. Default:
     every namespace."""
+    watch_unlabelled: bool = True
+    """React to referenced ConfigMaps and Secrets at once also where they lack Flux's label
+    ``reconcile.fluxcd.io/watch: Enabled``. Off where a credential may not watch all of them; such
+    an object is then looked at when its user runs anyway."""
+    strict_substitution: bool = True
+    """Fail a build that uses a variable without a value and without a default, as Flux does. Off
+    for a fleet that was written for the time when such a variable was empty."""
     components: tuple[Component, ...] | None = None
     """Which reconcilers run, by the names of Flux's controllers. Default: what the cluster's
     FluxInstance says, and all of them where there is none."""

@@ -15,6 +15,7 @@ from kube.apply import Applier
 from kube.discovery import Discovery
 from kube.informer import Informer
 from kube.recorder import Recorder
+from kube.references import References
 from kube.tracker import Tracker
 from notify.dispatcher import Dispatcher
 from reconcilers.context import ClusterContext, ReconcileSettings
@@ -63,6 +64,13 @@ def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterC
         client=client,
         discovery=discovery,
         tracker=tracker,
+        references=References(
+            client,
+            clock=shared.clock,
+            rng=shared.rng,
+            metrics=shared.metrics,
+            is_labelled_only=not cluster.watch_unlabelled,
+        ),
         applier=Applier(client, discovery, tracker, shared.clock),
         events=EventBus(shared.metrics.events_dropped.inc),
         clock=shared.clock,
@@ -82,7 +90,10 @@ def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterC
         receivers=informer(kinds.RECEIVER, Receiver),
         instances=informer(kinds.INSTANCE, FluxInstance),
         wake=_nobody,
-        settings=ReconcileSettings(concurrency=shared.limits.kustomizations),
+        settings=ReconcileSettings(
+            concurrency=shared.limits.kustomizations,
+            strict_substitution=cluster.strict_substitution,
+        ),
         github_app=shared.github_app,
     )
 

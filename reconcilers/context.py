@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kube.client import Client
     from kube.discovery import Discovery
     from kube.informer import Informer
+    from kube.references import References
     from kube.tracker import Tracker
     from runtime.clock import Clock
     from runtime.events import EventBus
@@ -71,6 +72,8 @@ class ClusterContext:
     client: Client
     discovery: Discovery
     tracker: Tracker
+    references: References
+    """Follows the ConfigMaps and Secrets that objects refer to."""
     applier: Applier
     events: EventBus
     clock: Clock

@@ -16,9 +16,9 @@ import msgspec
 
 from api import durations, meta, served
 from api.notification import Receiver, ReceiverStatus
-from kube import errors
-from kube.objects import GVK, Resource
-from reconcilers import requests, steps
+from kube import errors, references
+from kube.objects import GVK, ObjectId
+from reconcilers import referenced, requests, steps
 from runtime import conditions
 from runtime.controller import Result
 from runtime.errors import GitOpsError, TerminalError, TransientError
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 TOKEN_NOT_FOUND: Final = "TokenNotFound"  # noqa: S105 - a condition reason
 _TOKEN_KEY: Final = "token"  # noqa: S105 - the key in the Secret
-_SECRETS: Final = Resource(GVK("", "v1", "Secret"), "secrets", is_namespaced=True)
 _GVK: Final = GVK(Receiver.GROUP, Receiver.VERSION, Receiver.KIND)
 
 
@@ -39,8 +38,15 @@ def webhook_path(token: bytes, name: str, namespace: str) -> str:
     return f"/hook/{hashlib.sha256(token + name.encode() + namespace.encode()).hexdigest()}"
 
 
-async def read_token(context: ClusterContext, receiver: Receiver) -> bytes:
+async def read_token(
+    context: ClusterContext, receiver: Receiver, owner: ObjectRef | None = None
+) -> bytes:
     """Return the token in the Secret of a Receiver.
+
+    Args:
+        context: the cluster.
+        receiver: as last read.
+        owner: the Receiver's key, if it is to be woken when the token changes.
 
     Raises:
         TransientError: the Secret or its key is missing, or cannot be read now.
@@ -48,7 +54,8 @@ async def read_token(context: ClusterContext, receiver: Receiver) -> bytes:
     namespace = receiver.metadata.namespace
     name = receiver.spec.secret_ref.name if receiver.spec.secret_ref else ""
     try:
-        secret = await context.client.get(_SECRETS, namespace, name)
+        target = ObjectId(namespace, name, "", references.SECRET)
+        secret = await referenced.read(context, target, owner)
     except errors.ApiError as err:
         text = f"unable to read token from secret '{namespace}/{name}' error: {err.message}"
         raise TransientError(TOKEN_NOT_FOUND, text) from err
@@ -117,7 +124,7 @@ class ReceiverReconciler:
         """
         if paths := served.unserved(obj):
             raise TerminalError(meta.NOT_SERVED, served.message(paths))
-        token = await read_token(self._context, obj)
+        token = await read_token(self._context, obj, obj.ref(self._context.name))
         return webhook_path(token, obj.metadata.name, obj.metadata.namespace)
 
     async def _succeed(self, obj: Receiver, path: str, started_s: float) -> None:

@@ -1,34 +1,40 @@
-"""The ConfigMaps and Secrets that our objects refer to: which ones, and how they are read."""
+"""The ConfigMaps and Secrets that our objects refer to: which ones, and how they are read.
+
+Every read is noted with `kube.references`, which wakes the reader when there is a newer version.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from kube.objects import GVK, ObjectId, Resource
+from api.kustomize import Kustomization
+from api.notification import Receiver
+from kube import errors, references
+from kube.objects import ObjectId
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from api.kustomize import Kustomization
+    from api.meta import ObjectRef
+    from api.served import AnyKind
     from kube.objects import JsonObject
     from reconcilers.context import ClusterContext
 
-SECRET: Final = "Secret"  # noqa: S105 - a kind
-CONFIG_MAP: Final = "ConfigMap"
-RESOURCES: Final = {
-    SECRET: Resource(GVK("", "v1", SECRET), "secrets", is_namespaced=True),
-    CONFIG_MAP: Resource(GVK("", "v1", CONFIG_MAP), "configmaps", is_namespaced=True),
-}
-"""How each kind is served, by kind."""
 
-
-def of_kustomization(item: Kustomization) -> frozenset[ObjectId]:
-    """Return what a Kustomization refers to; all of it lies in its own namespace."""
-    return frozenset(
-        ObjectId(item.metadata.namespace, name, "", kind) for kind, name in _named(item)
-    )
+def of(obj: AnyKind) -> frozenset[ObjectId]:
+    """Return what an object reacts to; all of it lies in the object's own namespace."""
+    named: Iterator[tuple[str, str]]
+    match obj:
+        case Kustomization(spec=spec) if not spec.suspend:
+            named = _named(obj)
+        case Receiver(spec=spec) if not spec.suspend and spec.secret_ref:
+            named = iter([(references.SECRET, spec.secret_ref.name)])
+        case _:
+            named = iter(())
+    namespace = obj.metadata.namespace
+    return frozenset(ObjectId(namespace, name, "", kind) for kind, name in named)
 
 
 def _named(item: Kustomization) -> Iterator[tuple[str, str]]:
@@ -36,23 +42,39 @@ def _named(item: Kustomization) -> Iterator[tuple[str, str]]:
     for each in spec.post_build.substitute_from if spec.post_build else ():
         yield each.kind, each.name
     if spec.decryption and spec.decryption.secret_ref:
-        yield SECRET, spec.decryption.secret_ref.name
+        yield references.SECRET, spec.decryption.secret_ref.name
     if spec.kube_config and spec.kube_config.secret_ref:
-        yield SECRET, spec.kube_config.secret_ref.name
+        yield references.SECRET, spec.kube_config.secret_ref.name
     if spec.kube_config and spec.kube_config.config_map_ref:
-        yield CONFIG_MAP, spec.kube_config.config_map_ref.name
+        yield references.CONFIG_MAP, spec.kube_config.config_map_ref.name
 
 
-async def read(context: ClusterContext, target: ObjectId) -> JsonObject:
+async def read(
+    context: ClusterContext, target: ObjectId, owner: ObjectRef | None = None
+) -> JsonObject:
     """Return a ConfigMap or Secret, read with the daemon's own identity.
+
+    Args:
+        context: the cluster.
+        target: what to read.
+        owner: who acts on it and is to be woken when it changes.
 
     Raises:
         ApiError: it is not there, or cannot be read now.
     """
-    return await context.client.get(RESOURCES[target.kind], target.namespace, target.name)
+    resource = references.RESOURCES[target.kind]
+    try:
+        obj = await context.client.get(resource, target.namespace, target.name)
+    except errors.NotFound:
+        if owner:
+            context.references.note(owner, target, references.ABSENT)
+        raise
+    if owner:
+        context.references.note(owner, target, version_of(obj))
+    return obj
 
 
-def version_of(obj: JsonObject) -> tuple[str, str]:
+def version_of(obj: JsonObject) -> references.Version:
     """Return what changes whenever an object does: its uid and its resourceVersion."""
     metadata = obj["metadata"]
     return str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
@@ -64,7 +86,7 @@ def data_of(obj: JsonObject) -> dict[str, bytes]:
     A value that is no base64 is left out, which the API server lets nobody write.
     """
     values = obj.get("data") or {}
-    if obj.get("kind") == CONFIG_MAP:
+    if obj.get("kind") == references.CONFIG_MAP:
         return {key: value.encode() for key, value in values.items()}
     found = {}
     for key, value in values.items():

@@ -19,7 +19,7 @@ from kube import errors
 from kube.apply import ApplyError, ApplyOptions
 from kube.fights import Fights
 from kube.objects import GVK
-from reconcilers import dependencies, referenced, steps
+from reconcilers import dependencies, steps
 from reconcilers.kustomization import (
     applying,
     build,
@@ -65,6 +65,8 @@ class _Known:
     """What the last successful run of a Kustomization was about; lost at a restart."""
 
     inputs: tuple[object, ...]
+    references: tuple[object, ...]
+    """The versions of the ConfigMaps and Secrets that were read for it."""
     build: Build
     due_s: float
     """Monotonic seconds of the next interval's run."""
@@ -152,6 +154,8 @@ class KustomizationReconciler:
     async def _is_done_with_drift(self, attempt: Attempt) -> bool:
         """Put right what watches reported; return whether that was all there is to do."""
         failed, known = self._failures.get(attempt.ref), self._known.get(attempt.ref)
+        if self._context.references.news(attempt.ref):
+            return False
         if failed is not None:
             if failed.circumstances != self._circumstances(attempt.item):
                 return False
@@ -243,8 +247,7 @@ class KustomizationReconciler:
             GitOpsError: with Flux's reason for what went wrong.
         """
         known = self._known.get(attempt.ref)
-        is_alone = not referenced.of_kustomization(attempt.item)
-        if known is not None and known.inputs[:-1] == found[:-1] and is_alone:
+        if known is not None and self._is_current(attempt.ref, known, found):
             attempt.digest = known.build.digest
             return known.build
         if attempt.artifact is None:
@@ -329,6 +332,16 @@ class KustomizationReconciler:
         unmet = dependencies.unmet(item, revision, self._context.kustomizations.get)
         return (self._inputs(item), unmet)
 
+    def _is_current(self, ref: ObjectRef, known: _Known, found: tuple[object, ...]) -> bool:
+        """Whether the last build still holds; the request token alone asks for no other."""
+        references = self._context.references
+        return (
+            known.inputs[:-1] == found[:-1]
+            and known.references == references.seen(ref)
+            and references.is_complete(ref)
+            and references.news(ref) is None
+        )
+
     def _find_news(self, attempt: Attempt, found: tuple[object, ...]) -> str | None:
         """Return what is newer than this run: the Kustomization, its source, or None."""
         item = self._context.kustomizations.get(attempt.ref.namespace, attempt.ref.name)
@@ -336,7 +349,8 @@ class KustomizationReconciler:
             return str(attempt.ref)
         now = self._inputs(item)
         if now == found:
-            return None
+            changed = self._context.references.news(attempt.ref)
+            return str(changed) if changed else None
         is_source = now[2] != found[2]
         return str(dependencies.source_of(item) if is_source else attempt.ref)
 
@@ -344,7 +358,8 @@ class KustomizationReconciler:
         known = self._known.get(attempt.ref)
         due_s = self._context.clock.monotonic() + _EARLY * timing.interval_s(attempt.item.spec)
         seen = known.seen if known else Seen()
-        self._known[attempt.ref] = _Known(found, current, due_s, seen)
+        read = self._context.references.seen(attempt.ref)
+        self._known[attempt.ref] = _Known(found, read, current, due_s, seen)
         return self._known[attempt.ref]
 
     def _rest(self, attempt: Attempt) -> Result:

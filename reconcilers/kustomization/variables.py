@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from api import meta
-from kube import errors
+from kube import errors, references
 from kube.objects import ObjectId
 from reconcilers import referenced
 from runtime.errors import TransientError
@@ -49,7 +49,7 @@ async def gather(context: ClusterContext, item: Kustomization) -> Variables | No
     values: dict[str, str] = {}
     versions = []
     for reference in spec.substitute_from:
-        found, version = await _read(context, item.metadata.namespace, reference)
+        found, version = await _read(context, item, reference)
         values |= found
         versions.append((reference.kind, reference.name, *version))
     values |= {key: _flat(value) for key, value in spec.substitute.items()}
@@ -59,21 +59,21 @@ async def gather(context: ClusterContext, item: Kustomization) -> Variables | No
     return Variables(
         values,
         (spec.substitute, versions, is_strict),
-        is_secret=any(each.kind == referenced.SECRET for each in spec.substitute_from),
+        is_secret=any(each.kind == references.SECRET for each in spec.substitute_from),
         is_strict=is_strict,
     )
 
 
 async def _read(
-    context: ClusterContext, namespace: str, reference: SubstituteReference
-) -> tuple[dict[str, str], tuple[str, str]]:
+    context: ClusterContext, item: Kustomization, reference: SubstituteReference
+) -> tuple[dict[str, str], references.Version]:
     """Return the values of one source and what they are known by."""
-    target = ObjectId(namespace, reference.name, "", reference.kind)
+    target = ObjectId(item.metadata.namespace, reference.name, "", reference.kind)
     try:
-        obj = await referenced.read(context, target)
+        obj = await referenced.read(context, target, item.ref(context.name))
     except errors.ApiError as err:
         if reference.optional and isinstance(err, errors.NotFound):
-            return {}, ("", "")
+            return {}, references.ABSENT
         text = f"substitute from '{reference.kind}/{reference.name}' error: {err.message}"
         raise TransientError(meta.BUILD_FAILED, text) from err
     data = referenced.data_of(obj)

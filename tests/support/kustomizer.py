@@ -27,12 +27,13 @@ from api.kustomize import Kustomization
 from api.notification import Receiver
 from api.source import GitRepository
 from devcluster import toolcache
-from kube import auth
+from kube import auth, references
 from kube.apply import Applier
 from kube.client import Client
 from kube.discovery import Discovery
 from kube.informer import Informer
 from kube.objects import GVK, Resource
+from kube.references import References
 from kube.tracker import Tracker
 from reconcilers import referenced, triggers
 from reconcilers.context import ClusterContext, ReconcileSettings, Tools
@@ -258,11 +259,15 @@ class World:
             "apiVersion": "v1",
             "kind": kind,
             "metadata": {"name": name, "labels": labels or {}},
-            "stringData" if kind == referenced.SECRET else "data": data,
+            "stringData" if kind == references.SECRET else "data": data,
         }
         await self.context.client.apply(
-            referenced.RESOURCES[kind], orjson.dumps(body), self.namespace, name, manager="test"
+            references.RESOURCES[kind], orjson.dumps(body), self.namespace, name, manager="test"
         )
+
+    async def remove(self, kind: str, name: str) -> None:
+        """Delete a ConfigMap or Secret."""
+        await self.context.client.delete(references.RESOURCES[kind], self.namespace, name)
 
     async def until_event(self, text: str) -> Event:
         """Wait for an event whose message or reason contains a text."""
@@ -314,6 +319,7 @@ async def running(
     *,
     settings: ReconcileSettings | None = None,
     is_controlling: bool = True,
+    is_labelled_only: bool = False,
 ) -> AsyncIterator[World]:
     """Start a reconciler for one namespace of a cluster.
 
@@ -323,6 +329,7 @@ async def running(
         namespace: whose objects are served.
         settings: of the cluster.
         is_controlling: whether runs start by themselves.
+        is_labelled_only: whether only labelled ConfigMaps and Secrets are watched.
     """
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
     cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
@@ -330,11 +337,20 @@ async def running(
     connection = await auth.load(cluster.kubeconfig, None)
     async with Client(connection, cluster="test", metrics=metrics) as client:
         world = await _world(
-            cluster, directory, namespace, client, clock, threads, metrics, settings
+            cluster,
+            directory,
+            namespace,
+            client,
+            clock,
+            threads,
+            metrics,
+            settings,
+            is_labelled_only=is_labelled_only,
         )
         context = world.context
         tasks = [
             asyncio.create_task(context.tracker.run()),
+            asyncio.create_task(context.references.run()),
             asyncio.create_task(context.kustomizations.run()),
             asyncio.create_task(context.gitrepositories.run()),
         ]
@@ -365,6 +381,8 @@ async def _world(
     threads: Threads,
     metrics: Metrics,
     settings: ReconcileSettings | None,
+    *,
+    is_labelled_only: bool,
 ) -> World:
     discovery, rng = Discovery(client, clock), random.Random(7)
     tracker = Tracker(
@@ -388,6 +406,13 @@ async def _world(
         client=client,
         discovery=discovery,
         tracker=tracker,
+        references=References(
+            client,
+            clock=clock,
+            rng=rng,
+            metrics=metrics,
+            is_labelled_only=is_labelled_only,
+        ),
         applier=Applier(client, discovery, tracker, clock),
         events=bus,
         clock=clock,
@@ -436,7 +461,10 @@ def _wire(world: World, bus: EventBus) -> None:
         everything = context.kustomizations.items()
         for ref, cause in triggers.on_kustomization("test", old, new, everything):
             wake(ref, cause)
-        if new is None and old is not None:
+        if new is not None:
+            context.references.set(new.ref("test"), referenced.of(new))
+        elif old is not None:
+            context.references.drop(old.ref("test"))
             context.tracker.drop_owner(old.ref("test"))
 
     def announced(old: GitRepository | None, new: GitRepository | None) -> None:
@@ -447,7 +475,7 @@ def _wire(world: World, bus: EventBus) -> None:
         world.events.append(event)
         world.news.set()
 
-    context.wake = wake
+    context.wake = context.references.wake = wake
     context.kustomizations.subscribe(changed)
     context.gitrepositories.subscribe(announced)
     bus.publish = publish  # type: ignore[method-assign]  # every event, without a task

@@ -14,6 +14,7 @@ with a watch.
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -32,6 +33,7 @@ from kube.apply import Applier
 from kube.discovery import Discovery
 from kube.informer import Informer
 from kube.objects import GVK, Resource
+from kube.references import References
 from kube.tracker import Tracker
 from reconcilers.context import ClusterContext, ReconcileSettings, Tools
 from runtime.clock import SystemClock
@@ -237,6 +239,7 @@ async def _running(
             client=client,
             discovery=discovery,
             tracker=tracker,
+            references=References(client, clock=clock, rng=random.Random(7), metrics=metrics),
             applier=Applier(client, discovery, tracker, clock),
             events=EventBus(),
             clock=clock,
