@@ -153,7 +153,7 @@ class Engine:
             self._forget(gone.ref(self.context.name))
         elif new is not None:
             ref = new.ref(self.context.name)
-            self.context.references.set(ref, referenced.of(new))
+            self.context.references.refer(ref, referenced.of(new))
             self._shared.metrics.suspended(ref, is_suspended=report.is_suspended(new))
 
     def _wakes(self, kind: Kind, old: Any, new: Any) -> triggers.Wakes:  # noqa: ANN401 - of whichever kind

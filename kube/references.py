@@ -97,7 +97,7 @@ class References:
 
     # Who refers to what ---------------------------------------------------------------------
 
-    def set(self, owner: ObjectRef, targets: Iterable[ObjectId]) -> None:
+    def refer(self, owner: ObjectRef, targets: Iterable[ObjectId]) -> None:
         """Record everything that an owner refers to, in place of what it referred to before."""
         new, old = frozenset(targets), self._targets.get(owner, frozenset())
         if new == old:
@@ -118,7 +118,7 @@ class References:
 
     def drop(self, owner: ObjectRef) -> None:
         """Forget an owner."""
-        self.set(owner, ())
+        self.refer(owner, ())
 
     def note(self, owner: ObjectRef, target: ObjectId, version: Version) -> None:
         """Record which version an owner read; it is woken at once where a newer one is known."""

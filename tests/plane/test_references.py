@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from devcluster.cluster import Cluster
     from kube.client import Client
+    from kube.references import Version
 
 APPS = ObjectRef("test", "Kustomization", "ns", "apps")
 INFRA = ObjectRef("test", "Kustomization", "ns", "infra")
@@ -55,7 +56,7 @@ class Plant:
 
     async def put(
         self, target: ObjectId, value: str, labels: dict[str, str] | None = None
-    ) -> references.Version:
+    ) -> Version:
         """Write a ConfigMap and return its version."""
         body = {
             "apiVersion": "v1",
@@ -110,9 +111,9 @@ async def test_change_wakes_everybody_who_refers_to_it_and_nobody_else(
     plant: Plant, namespace: str
 ) -> None:
     other = ObjectRef("test", "Kustomization", "ns", "other")
-    plant.references.set(APPS, [cm(namespace)])
-    plant.references.set(INFRA, [cm(namespace), cm(namespace, "more")])
-    plant.references.set(other, [cm(namespace, "more")])
+    plant.references.refer(APPS, [cm(namespace)])
+    plant.references.refer(INFRA, [cm(namespace), cm(namespace, "more")])
+    plant.references.refer(other, [cm(namespace, "more")])
     await plant.synced(APPS, INFRA, other)
     await plant.put(cm(namespace), "1")
     await plant.until_woken(APPS, INFRA)
@@ -124,9 +125,9 @@ async def test_change_wakes_everybody_who_refers_to_it_and_nobody_else(
 
 async def test_version_that_was_read_wakes_nobody(plant: Plant, namespace: str) -> None:
     version = await plant.put(cm(namespace), "1")
-    plant.references.set(APPS, [cm(namespace)])
+    plant.references.refer(APPS, [cm(namespace)])
     plant.references.note(APPS, cm(namespace), version)
-    plant.references.set(INFRA, [cm(namespace)])
+    plant.references.refer(INFRA, [cm(namespace)])
     await plant.synced(APPS)
     assert plant.references.news(APPS) is None
     await plant.put(cm(namespace), "2")
@@ -140,7 +141,7 @@ async def test_change_between_a_read_and_the_first_list_is_not_missed(
 ) -> None:
     version = await plant.put(cm(namespace), "1")
     await plant.put(cm(namespace), "2")
-    plant.references.set(APPS, [cm(namespace), cm(namespace, "gone")])
+    plant.references.refer(APPS, [cm(namespace), cm(namespace, "gone")])
     plant.references.note(APPS, cm(namespace), version)
     await plant.until_woken(APPS)
 
@@ -148,7 +149,7 @@ async def test_change_between_a_read_and_the_first_list_is_not_missed(
 async def test_reading_an_old_version_wakes_at_once(plant: Plant, namespace: str) -> None:
     old = await plant.put(cm(namespace), "1")
     await plant.put(cm(namespace), "2")
-    plant.references.set(APPS, [cm(namespace)])
+    plant.references.refer(APPS, [cm(namespace)])
     await plant.synced(APPS)
     plant.references.note(APPS, cm(namespace), old)
     assert plant.wakes == [(APPS, f"ConfigMap/{namespace}/vars")]
@@ -158,7 +159,7 @@ async def test_reading_something_newer_than_the_watch_knows_is_no_news(
     plant: Plant, namespace: str
 ) -> None:
     uid, version = await plant.put(cm(namespace), "1")
-    plant.references.set(APPS, [cm(namespace)])
+    plant.references.refer(APPS, [cm(namespace)])
     await plant.synced(APPS)
     plant.references.note(APPS, cm(namespace), (uid, str(int(version) + 1)))
     assert plant.references.news(APPS) is None
@@ -166,7 +167,7 @@ async def test_reading_something_newer_than_the_watch_knows_is_no_news(
 
 
 async def test_creation_and_deletion_of_what_was_missing_wake(plant: Plant, namespace: str) -> None:
-    plant.references.set(APPS, [cm(namespace)])
+    plant.references.refer(APPS, [cm(namespace)])
     plant.references.note(APPS, cm(namespace), references.ABSENT)
     await plant.synced(APPS)
     assert not plant.wakes
@@ -184,13 +185,13 @@ async def test_one_watch_per_namespace_and_kind_for_as_long_as_it_is_needed(
     plant: Plant, namespace: str
 ) -> None:
     secret = ObjectId(namespace, "token", "", "Secret")
-    plant.references.set(APPS, [cm(namespace), cm(namespace, "b"), secret])
-    plant.references.set(INFRA, [cm(namespace)])
+    plant.references.refer(APPS, [cm(namespace), cm(namespace, "b"), secret])
+    plant.references.refer(INFRA, [cm(namespace)])
     await plant.synced(APPS, INFRA)
     assert sum(n for (verb, _), n in plant.client.requests.items() if verb == "list") == 2
     plant.references.drop(APPS)
-    plant.references.set(INFRA, ())
-    plant.references.set(APPS, [secret])
+    plant.references.refer(INFRA, ())
+    plant.references.refer(APPS, [secret])
     await plant.synced(APPS)
     await plant.until(lambda: not plant.references.seen(INFRA))
     await plant.put(cm(namespace), "1")
@@ -201,8 +202,8 @@ async def test_one_watch_per_namespace_and_kind_for_as_long_as_it_is_needed(
 
 async def test_with_the_label_alone_nothing_else_counts(cluster: Cluster, namespace: str) -> None:
     async with running(cluster, is_labelled_only=True) as plant:
-        plant.references.set(APPS, [cm(namespace)])
-        plant.references.set(INFRA, [cm(namespace, "labelled")])
+        plant.references.refer(APPS, [cm(namespace)])
+        plant.references.refer(INFRA, [cm(namespace, "labelled")])
         label = {meta.WATCH_LABEL: "Enabled"}
         read = await plant.put(cm(namespace), "1")
         plant.references.note(APPS, cm(namespace), read)
@@ -224,7 +225,7 @@ async def test_where_watching_is_forbidden_nothing_counts_as_known(
 ) -> None:
     user = cluster.user(f"u-{uuid.uuid4().hex[:8]}")
     async with running(cluster, user) as plant:
-        plant.references.set(APPS, [cm(namespace)])
+        plant.references.refer(APPS, [cm(namespace)])
         await plant.until(lambda: plant.client.requests.total() > 0)
         assert not plant.references.is_complete(APPS)
         assert plant.references.news(APPS) is None

@@ -462,7 +462,7 @@ def _wire(world: World, bus: EventBus) -> None:
         for ref, cause in triggers.on_kustomization("test", old, new, everything):
             wake(ref, cause)
         if new is not None:
-            context.references.set(new.ref("test"), referenced.of(new))
+            context.references.refer(new.ref("test"), referenced.of(new))
         elif old is not None:
             context.references.drop(old.ref("test"))
             context.tracker.drop_owner(old.ref("test"))
