@@ -210,10 +210,10 @@ async def running(
     """Install the CRDs and run the informers of one cluster."""
     async with _running(cluster, directory, settings or ReconcileSettings()) as desk:
         yield desk
-    await _disconnected()
+    await disconnected()
 
 
-async def _disconnected() -> None:
+async def disconnected() -> None:
     """Wait until the API server has answered the end of each TLS connection.
 
     A cancelled watch leaves its connection to the loop to close, and nothing else tells when.
