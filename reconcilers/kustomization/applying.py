@@ -95,7 +95,8 @@ async def correct(attempt: Attempt, build: Build, pending: dict[ObjectId, Pendin
         attempt.context.metrics.drift_corrections.labels(item.drift.kind, attempt.ref.cluster).inc()
         text = f"{item.describe(change.id)}; corrected"
         if item.is_fight:
-            text += ". It keeps happening: corrections now wait longer each time"
+            rivals = f"{item.drift.who or 'somebody'} and {meta.KUSTOMIZE_MANAGER}"
+            text += f". {rivals} keep changing it: corrections now wait longer each time"
         attempt.notice(DRIFT_CORRECTED, text)
     for obj, item in pending.items():
         if item.drift.kind is DriftKind.MOVED:

@@ -161,9 +161,9 @@ def test_fight_over_a_field_backs_off_and_is_told_once(bed: Bed, kept: Tenant) -
     assert max(took[:3]) < 1.0 <= took[3]
     assert 2.0 <= took[4] < 4.0 <= took[5]
     estate.until(lambda: corrections(bed) - before == 6, "six corrections")
-    kept.until_told("web", "DriftCorrected", "keeps happening")
+    kept.until_told("web", "DriftCorrected", "keep changing it")
     events = kept.events("web", "DriftCorrected")
-    news = [each for each in events if "keeps happening" in each["message"]]
+    news = [each for each in events if "keep changing it" in each["message"]]
     assert len(news) == 1
     assert "by rival" in news[0]["message"]
     assert news[0].get("count", 1) == 1
