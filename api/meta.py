@@ -84,8 +84,12 @@ BUILD_FAILED = "BuildFailed"
 PRUNE_FAILED = "PruneFailed"
 HEALTH_CHECK_FAILED = "HealthCheckFailed"
 HEALTH_CHECK_CANCELED = "HealthCheckCanceled"
+INVALID_CEL_EXPRESSION = "InvalidCELExpression"
 NOT_SERVED = "FieldNotServed"
 """Ours: the object sets a field that this version of the daemon does not serve (Stalled)."""
+
+FAILED_TERMINALLY = "Reconciliation failed terminally due to configuration error"
+"""How the message begins of a failure that only a change of the spec can mend."""
 
 
 class ObjectRef(NamedTuple):

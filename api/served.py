@@ -83,22 +83,15 @@ def _kustomization(obj: Kustomization) -> Iterator[str]:
         ("decryption", spec.decryption),
         ("serviceAccountName", spec.service_account_name),
         ("kubeConfig", spec.kube_config),
-        ("healthCheckExprs", spec.health_check_exprs),
         ("ignore", spec.ignore),
     )
-    for index, dependency in enumerate(spec.depends_on):
-        yield from _set((f"dependsOn[{index}].readyExpr", dependency.ready_expr))
 
 
 def _receiver(obj: Receiver) -> Iterator[str]:
     spec = obj.spec
     if spec.type not in RECEIVER_TYPES:
         yield f"type={spec.type}"
-    yield from _set(
-        ("resourceFilter", spec.resource_filter), ("oidcProviders", spec.oidc_providers)
-    )
-    for index, resource in enumerate(spec.resources):
-        yield from _set((f"resources[{index}].filter", resource.filter))
+    yield from _set(("oidcProviders", spec.oidc_providers))
 
 
 def _instance(obj: FluxInstance) -> Iterator[str]:

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from api import meta
 from daemon import intake, pushes, signatures
+from reconcilers import filters
 from runtime import conditions
 from runtime.errors import GitOpsError
 
@@ -59,8 +60,8 @@ class Endpoint(Protocol):
         """
         ...
 
-    async def request(self) -> int:
-        """Ask every resource of the Receiver to reconcile; return how many could not be asked."""
+    async def request(self, call: filters.Call) -> int:
+        """Ask every resource that a call reaches to reconcile; return how many could not be."""
         ...
 
 
@@ -198,7 +199,8 @@ class Webhooks:
             return 400
         except GitOpsError:
             return 500
-        return 500 if await endpoint.request() else 200
+        failures = await endpoint.request(filters.Call(request.content_type, body))
+        return 500 if failures else 200
 
 
 def _authenticate(receiver: Receiver, token: bytes, request: web.Request, body: bytes) -> None:

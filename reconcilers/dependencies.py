@@ -1,7 +1,8 @@
 """``dependsOn``: whether a Kustomization may go ahead, in which order, and who waits in a circle.
 
-Pure functions over the informer's objects. A cycle is reported on its members alone; whoever merely
-depends on a member waits for it as for any other that is not ready.
+Pure functions over the informer's objects; `readiness` judges by ``readyExpr`` for them. A cycle is
+reported on its members alone; whoever merely depends on a member waits for it as for any other that
+is not ready.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from api import meta
 from runtime import conditions
 
 if TYPE_CHECKING:
-    from api.kustomize import Kustomization
+    from api.kustomize import Dependency, Kustomization
 
 Key = tuple[str, str]
 """Namespace and name of a Kustomization."""
 Lookup = Callable[[str, str], "Kustomization | None"]
 """Finds a Kustomization by namespace and name."""
+Judge = Callable[["Dependency", Key], "str | None"]
+"""Says by the ``readyExpr`` of an entry why its Kustomization is not ready; None when it is."""
 
 
 class SourceKey(NamedTuple):
@@ -44,19 +47,27 @@ def keys_of(item: Kustomization) -> list[Key]:
     return [(entry.namespace or own, entry.name) for entry in item.spec.depends_on]
 
 
+def name_of(key: Key) -> str:
+    """Return how messages name a dependency."""
+    return f"dependency '{key[0]}/{key[1]}'"
+
+
 def source_of(item: Kustomization) -> SourceKey:
     """Return the source that a Kustomization applies."""
     source = item.spec.source_ref
     return SourceKey(source.kind, source.namespace or item.metadata.namespace, source.name)
 
 
-def unmet(item: Kustomization, revision: str, lookup: Lookup) -> str | None:
+def unmet(
+    item: Kustomization, revision: str, lookup: Lookup, judge: Judge | None = None
+) -> str | None:
     """Return why a Kustomization has to wait, or None when it may go ahead.
 
     Args:
         item: the one that wants to go ahead.
         revision: the revision of its source's artifact.
         lookup: finds the others.
+        judge: judges the entries that have a ``readyExpr``, in place of the Ready condition.
 
     Returns:
         Flux's words for the first dependency, in the order of the spec, that is not met.
@@ -65,23 +76,24 @@ def unmet(item: Kustomization, revision: str, lookup: Lookup) -> str | None:
     if circle:
         names = " -> ".join(f"{namespace}/{name}" for namespace, name in circle)
         return f"circular dependency detected: {names}"
-    for key in keys_of(item):
-        reason = _unmet_one(item, revision, lookup(*key), f"dependency '{key[0]}/{key[1]}'")
+    for entry, key in zip(item.spec.depends_on, keys_of(item), strict=True):
+        found = lookup(*key)
+        if found is None:
+            return f"{name_of(key)} not found"
+        if judge and entry.ready_expr:
+            reason = judge(entry, key)
+        else:
+            reason = None if _is_ready(found) else f"{name_of(key)} is not ready"
+        reason = reason or _behind(item, revision, found)
         if reason:
             return reason
     return None
 
 
-def _unmet_one(
-    item: Kustomization, revision: str, dependency: Kustomization | None, name: str
-) -> str | None:
-    if dependency is None:
-        return f"{name} not found"
-    if not _is_ready(dependency):
-        return f"{name} is not ready"
+def _behind(item: Kustomization, revision: str, dependency: Kustomization) -> str | None:
     same_source = source_of(item) == source_of(dependency)
     if same_source and dependency.status.last_applied_revision != revision:
-        return f"{name} revision is not up to date"
+        return f"{name_of(key_of(dependency))} revision is not up to date"
     return None
 
 

@@ -18,7 +18,7 @@ from api import durations, meta, served
 from api.notification import Receiver, ReceiverStatus
 from kube import errors, references
 from kube.objects import GVK, ObjectId
-from reconcilers import referenced, requests, steps
+from reconcilers import filters, referenced, requests, steps
 from runtime import conditions
 from runtime.controller import Result
 from runtime.errors import GitOpsError, TerminalError, TransientError
@@ -89,7 +89,8 @@ class ReceiverReconciler:
 
         Raises:
             TransientError: the token cannot be read, or the API server failed.
-            TerminalError: the Receiver uses a type or a field that is not served yet.
+            TerminalError: the Receiver uses a type or a field that is not served yet, or an
+                expression that can never work.
         """
         started_s = self._context.clock.monotonic()
         obj = self._context.receivers.get(ref.namespace, ref.name)
@@ -124,6 +125,7 @@ class ReceiverReconciler:
         """
         if paths := served.unserved(obj):
             raise TerminalError(meta.NOT_SERVED, served.message(paths))
+        filters.check(obj)
         token = await read_token(self._context, obj, obj.ref(self._context.name))
         return webhook_path(token, obj.metadata.name, obj.metadata.namespace)
 
@@ -206,6 +208,6 @@ class Endpoint:
         """
         return await read_token(self._context, self.receiver)
 
-    async def request(self) -> int:
-        """Ask every resource of the Receiver to reconcile; return how many could not be asked."""
-        return await requests.request_all(self._context, self.receiver)
+    async def request(self, call: filters.Call) -> int:
+        """Ask every resource that a call reaches to reconcile; return how many could not be."""
+        return await requests.request_all(self._context, self.receiver, call)

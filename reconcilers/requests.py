@@ -14,7 +14,9 @@ import msgspec
 
 from api import meta
 from kube import errors
-from kube.objects import GVK, PartialObject
+from kube.objects import GVK, JsonObject
+from reconcilers import filters
+from runtime import cel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from api.notification import Receiver, ReceiverResource
     from kube.objects import Resource
     from reconcilers.context import ClusterContext
+    from reconcilers.filters import Call, Filter
 
 AT_ONCE: Final = 8
 """Objects asked at the same time."""
@@ -47,49 +50,62 @@ class RequestError(Exception):
 
 
 class _List(msgspec.Struct):
-    items: tuple[PartialObject, ...] = ()
+    items: tuple[JsonObject, ...] = ()
 
 
-async def request_all(context: ClusterContext, receiver: Receiver) -> int:
-    """Ask every resource of a Receiver to reconcile.
+async def request_all(context: ClusterContext, receiver: Receiver, call: Call) -> int:
+    """Ask every resource of a Receiver to reconcile that its filters let pass.
 
     Returns:
         How many could not be asked; each is logged.
     """
+    try:
+        resources = await filters.of_call(context, receiver, call)
+    except (filters.FilterError, cel.CompileError) as err:
+        _log_failure(context, receiver, "*", "*", err)
+        return len(receiver.spec.resources)
     failures = 0
-    for resource in receiver.spec.resources:
+    for resource, wanted in resources:
         try:
-            failures += await _request(context, receiver, resource)
-        except (RequestError, errors.ApiError) as err:
+            failures += await _request(context, receiver, resource, wanted)
+        except (RequestError, cel.EvaluationError, errors.ApiError) as err:
             failures += 1
             _log_failure(context, receiver, resource.kind, resource.name, err)
     return failures
 
 
-async def _request(context: ClusterContext, receiver: Receiver, wanted: ReceiverResource) -> int:
+async def _request(
+    context: ClusterContext, receiver: Receiver, wanted: ReceiverResource, filter_: Filter
+) -> int:
     """Ask one object, or all that match; return how many of these could not be asked."""
     namespace = wanted.namespace or receiver.metadata.namespace
     if context.settings.no_cross_namespace_refs and namespace != receiver.metadata.namespace:
         raise RequestError("cross-namespace references have been blocked")
     resource = await context.discovery.resource(_gvk(wanted))
     if wanted.name != "*":
+        if filter_ and not filter_.passes(
+            await context.client.get(resource, namespace, wanted.name)
+        ):
+            return 0
         await _annotate(context, resource, namespace, wanted.name)
         return 0
     if not wanted.match_labels:
         raise RequestError("matchLabels is required where name is '*'")
     slots, failed = asyncio.Semaphore(AT_ONCE), []
 
-    async def ask(name: str) -> None:
+    async def ask(obj: JsonObject) -> None:
+        name = obj["metadata"]["name"]
         async with slots:
             try:
-                await _annotate(context, resource, namespace, name)
-            except errors.ApiError as err:
+                if filter_.passes(obj):
+                    await _annotate(context, resource, namespace, name)
+            except (cel.EvaluationError, errors.ApiError) as err:
                 failed.append(name)
                 _log_failure(context, receiver, wanted.kind, name, err)
 
     async with asyncio.TaskGroup() as group:
-        async for name in _names(context, resource, namespace, wanted.match_labels):
-            group.create_task(ask(name), name=f"request {wanted.kind}/{namespace}/{name}")
+        async for obj in _labelled(context, resource, namespace, wanted.match_labels):
+            group.create_task(ask(obj), name=f"request {wanted.kind} in {namespace}")
     return len(failed)
 
 
@@ -105,17 +121,18 @@ def _gvk(wanted: ReceiverResource) -> GVK:
     return GVK.of({"apiVersion": api_version, "kind": wanted.kind})
 
 
-async def _names(
+async def _labelled(
     context: ClusterContext, resource: Resource, namespace: str, labels: dict[str, str]
-) -> AsyncIterator[str]:
-    """Yield the names of the objects that have all the labels."""
+) -> AsyncIterator[JsonObject]:
+    """Yield the kind and the metadata of the objects that have all the labels."""
     selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
     pages = context.client.list_pages(
         resource, namespace=namespace, label_selector=selector, metadata_only=True
     )
     async for page in pages:
         for item in msgspec.json.decode(page, type=_List).items:
-            yield item.metadata.name
+            api_version, kind = resource.gvk.api_version, resource.gvk.kind
+            yield {"apiVersion": api_version, "kind": kind, "metadata": item["metadata"]}
 
 
 async def _annotate(context: ClusterContext, resource: Resource, namespace: str, name: str) -> None:

@@ -84,7 +84,8 @@ def on_kustomization(
 
     Every dependant is woken when its dependency became ready or was applied at another revision,
     also one that does not seem to wait: it may be looking at this moment, and looking again costs
-    nothing.
+    nothing. One that judges its dependency by an expression is woken by any change of it, as the
+    expression may speak of any field.
     """
     subject = new or old
     if subject is None:
@@ -93,11 +94,20 @@ def on_kustomization(
     wakes: Wakes = []
     if new is not None and needs_reconcile(old, new):
         wakes.append((new.ref(cluster), cause))
-    if new is not None and _is_step_forward(old, new):
-        key = dependencies.key_of(new)
-        dependants = [item for item in kustomizations if key in dependencies.keys_of(item)]
-        wakes.extend((item.ref(cluster), cause) for item in dependants)
+    if new is not None:
+        key, is_forward = dependencies.key_of(new), _is_step_forward(old, new)
+        wakes.extend(
+            (item.ref(cluster), cause)
+            for item in kustomizations
+            if (is_forward and key in dependencies.keys_of(item)) or _judges(item, key)
+        )
     return wakes
+
+
+def _judges(item: Kustomization, key: dependencies.Key) -> bool:
+    """Whether a Kustomization judges another by an expression."""
+    pairs = zip(item.spec.depends_on, dependencies.keys_of(item), strict=True)
+    return any(entry.ready_expr and each == key for entry, each in pairs)
 
 
 def _is_step_forward(old: Kustomization | None, new: Kustomization) -> bool:

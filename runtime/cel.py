@@ -130,7 +130,7 @@ def check(source: str, *variables: str) -> Program:
 
 
 def load() -> None:
-    """Import the library ahead of its first use; takes some 50 ms, so call it in a thread."""
+    """Import the library ahead of its first use."""
     _environment(())
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from kube import errors, health, pool, watch
 from kube.health import Health, State
+from kube.health_rules import KSTATUS, HealthRules
 from kube.objects import GVK, ObjectId, PartialObject
 
 if TYPE_CHECKING:
@@ -81,6 +82,14 @@ class Seen:
     """
 
     versions: dict[ObjectId, int] = field(default_factory=dict)
+    rules: HealthRules = KSTATUS
+    """By what they were found so."""
+
+    def judge_by(self, rules: HealthRules) -> None:
+        """Judge by these rules from now on; what other rules found does not count any more."""
+        if rules != self.rules:
+            self.versions.clear()
+            self.rules = rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +207,8 @@ class Watcher:
         live = self._wait.tracker.live(obj)
         if live is None or live.is_deleting:
             return False
-        is_current = (obj.group, obj.kind) in _ALWAYS_CURRENT
+        kind = (obj.group, obj.kind)
+        is_current = kind in _ALWAYS_CURRENT and not self._seen.rules.has_rule(*kind)
         return is_current or self._seen.versions.get(obj) == live.resource_version
 
     async def _judge(self, objects: Iterable[ObjectId]) -> None:
@@ -236,7 +246,7 @@ class Watcher:
         except errors.ApiError as err:
             return Health(State.UNKNOWN, err.message), 0
         version = str(live.get("metadata", {}).get("resourceVersion", ""))
-        return health.assess(live, self._wait.clock.now()), int(version or 0)
+        return self._seen.rules.assess(live, self._wait.clock.now()), int(version or 0)
 
 
 def _unknown_kind(obj: ObjectId) -> str:

@@ -1,4 +1,4 @@
-"""What has to be true before a Kustomization is built: served fields, a source, its dependencies.
+"""What has to be true before a Kustomization is built: its spec, a source, its dependencies.
 
 Each check raises the leaf, the reason and the words that Flux has for it.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from api import meta, served
-from reconcilers import dependencies
+from kube.health_rules import KSTATUS, HealthRules
+from reconcilers import dependencies, readiness
+from runtime import cel
 from runtime.errors import TerminalError, TransientError, WaitingError
 from sources import storage as storages
 
@@ -33,6 +35,27 @@ def check_served(item: Kustomization) -> None:
     fields = served.unserved(item)
     if fields:
         raise TerminalError(meta.NOT_SERVED, served.message(fields))
+
+
+async def find_health_rules(context: ClusterContext, item: Kustomization) -> HealthRules:
+    """Return by what the health of the objects is judged.
+
+    Raises:
+        TerminalError: a rule can never work.
+    """
+    spec = item.spec
+    if not spec.health_check_exprs:
+        return KSTATUS
+    is_impersonating = bool(
+        spec.kube_config or spec.service_account_name or context.settings.default_service_account
+    )
+    try:
+        return await context.threads.run(
+            HealthRules, spec.health_check_exprs, is_impersonating=is_impersonating
+        )
+    except cel.CompileError as err:
+        text = f"{meta.FAILED_TERMINALLY}: {err}"
+        raise TerminalError(meta.INVALID_CEL_EXPRESSION, text) from err
 
 
 def find_artifact(context: ClusterContext, item: Kustomization, retry_s: float) -> Artifact:
@@ -65,15 +88,16 @@ def find_artifact(context: ClusterContext, item: Kustomization, retry_s: float) 
     return source.status.artifact
 
 
-def check_dependencies(context: ClusterContext, item: Kustomization, revision: str) -> None:
+async def check_dependencies(context: ClusterContext, item: Kustomization, revision: str) -> None:
     """Wait for what the Kustomization depends on.
 
     Raises:
+        TerminalError: a ``readyExpr`` can never work.
         WaitingError: one of them is not ready; its progress wakes this one.
         TransientError: it depends on itself through others; no waiting ends that, somebody must.
     """
     lookup = context.kustomizations.get
-    unmet = dependencies.unmet(item, revision, lookup)
+    unmet = dependencies.unmet(item, revision, lookup, await readiness.judge_of(context, item))
     if not unmet:
         return
     delay_s = context.settings.requeue_dependency_s

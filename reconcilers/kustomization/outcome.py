@@ -70,6 +70,8 @@ async def fail(attempt: Attempt, failure: GitOpsError) -> None:
     match failure:
         case TerminalError():
             attempt.condition(meta.STALLED, "True", failure.reason, failure.message)
+            if failure.reason == meta.INVALID_CEL_EXPRESSION:
+                attempt.change(observed_generation=attempt.item.metadata.generation)
         case TransientError() | WaitingError() | SupersededError():
             attempt.without(meta.STALLED)
             _set_retrying(attempt)

@@ -221,15 +221,17 @@ class KustomizationReconciler:
     async def _steps(self, attempt: Attempt) -> None:
         item, context = attempt.item, self._context
         inputs.check_served(item)
+        rules = await inputs.find_health_rules(context, item)
         artifact = inputs.find_artifact(context, item, timing.retry_s(item.spec))
         attempt.artifact = artifact
-        inputs.check_dependencies(context, item, artifact.revision)
+        await inputs.check_dependencies(context, item, artifact.revision)
         found = self._inputs(item)
         attempt.step("Fetching manifests")
         current = await self._build(attempt, found)
         changes = await self._apply(attempt, current, found)
         await applying.remove_stale(attempt, context.client, changes)
         known = self._remember(attempt, found, current)
+        known.seen.judge_by(rules)
         await checks.run(
             attempt,
             current,

@@ -12,6 +12,7 @@ from api.notification import Receiver
 from api.source import GitRepository
 from reconcilers import receiver
 from reconcilers.context import ReconcileSettings
+from reconcilers.filters import Call
 from reconcilers.receiver import Endpoint, ReceiverReconciler
 from runtime.errors import TerminalError, TransientError
 from tests.support import reconciling
@@ -68,7 +69,7 @@ async def call(desk: Desk, namespace: str) -> int:
     await desk.caught_up()
     found = desk.context.receivers.get(namespace, "hook")
     assert found
-    return await Endpoint(desk.context, found).request()
+    return await Endpoint(desk.context, found).request(Call())
 
 
 async def requested(desk: Desk, namespace: str, name: str) -> str | None:

@@ -20,6 +20,7 @@ from api.meta import Condition, LocalReference, ObjectMeta, ObjectRef
 from api.notification import Receiver, ReceiverResource, ReceiverSpec, ReceiverStatus
 from api.source import GitRef, GitRepository, GitRepositorySpec
 from daemon import webhooks
+from reconcilers.filters import Call
 from runtime.errors import TransientError
 
 if TYPE_CHECKING:
@@ -59,14 +60,16 @@ class Endpoint:
     secret: bytes | None = TOKEN
     failures: int = 0
     requests: int = 0
+    calls: list[Call] = field(default_factory=list)
 
     async def token(self) -> bytes:
         if self.secret is None:
             raise TransientError("TokenNotFound", "no such secret")
         return self.secret
 
-    async def request(self) -> int:
+    async def request(self, call: Call) -> int:
         self.requests += 1
+        self.calls.append(call)
         return self.failures
 
 
@@ -379,6 +382,17 @@ async def test_a_signed_call_asks_the_resources_of_its_receiver(service: Service
     service.targets.hooks = [other, endpoint]
     assert await service.send(PATH, b"{}", github_headers()) == (200, b"")
     assert (endpoint.requests, other.requests) == (1, 0)
+
+
+async def test_a_call_reaches_the_filters_as_it_came_in(service: Service) -> None:
+    endpoint = Endpoint(receiver("generic"))
+    service.targets.hooks = [endpoint]
+    await service.send(PATH, b'{"a": 1}', {"Content-Type": "Application/JSON; charset=utf-8"})
+    await service.send(PATH, b"a=1", {"Content-Type": "application/x-www-form-urlencoded"})
+    assert endpoint.calls == [
+        Call("application/json", b'{"a": 1}'),
+        Call("application/x-www-form-urlencoded", b"a=1"),
+    ]
 
 
 async def test_one_path_reaches_the_same_receiver_in_every_cluster(service: Service) -> None:

@@ -64,30 +64,39 @@ def test_a_git_repository_of_this_version_is_served(change: dict[str, Any]) -> N
         ({"decryption": {"provider": "sops"}}, "decryption"),
         ({"serviceAccountName": "a"}, "serviceAccountName"),
         ({"kubeConfig": {"secretRef": {"name": "a"}}}, "kubeConfig"),
-        ({"healthCheckExprs": [{"apiVersion": "v1", "current": "true"}]}, "healthCheckExprs"),
         ({"ignore": [{"paths": ["/a"]}]}, "ignore"),
-        ({"dependsOn": [{"name": "a"}, {"name": "b", "readyExpr": "x"}]}, "dependsOn[1].readyExpr"),
     ],
 )  # fmt: skip
 def test_a_kustomization_names_what_is_not_served(change: dict[str, Any], path: str) -> None:
     assert unserved(Kustomization, KUSTOMIZATION, change) == (f"spec.{path}",)
 
 
-def test_a_kustomization_that_waits_for_termination_is_served() -> None:
-    assert not unserved(Kustomization, KUSTOMIZATION, {"deletionPolicy": "WaitForTermination"})
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"deletionPolicy": "WaitForTermination"},
+        {"healthCheckExprs": [{"apiVersion": "v1", "current": "true"}]},
+        {"dependsOn": [{"name": "a"}, {"name": "b", "readyExpr": "true"}]},
+    ],
+)
+def test_a_kustomization_of_this_version_is_served(change: dict[str, Any]) -> None:
+    assert not unserved(Kustomization, KUSTOMIZATION, change)
 
 
 @pytest.mark.parametrize(
     ("change", "path"),
     [
         ({"type": "gitlab"}, "type=gitlab"),
-        ({"resourceFilter": "true"}, "resourceFilter"),
-        ({"resources": [{"kind": "Bucket", "name": "b", "filter": "x"}]}, "resources[0].filter"),
         ({"oidcProviders": [{"issuerURL": "i", "validations": []}]}, "oidcProviders"),
     ],
 )
 def test_a_receiver_names_what_is_not_served(change: dict[str, Any], path: str) -> None:
     assert unserved(Receiver, RECEIVER, change) == (f"spec.{path}",)
+
+
+def test_a_receiver_that_filters_is_served() -> None:
+    resource = {"kind": "Bucket", "name": "b", "filter": "true"}
+    assert not unserved(Receiver, RECEIVER, {"resourceFilter": "true", "resources": [resource]})
 
 
 @pytest.mark.parametrize("type_", ["github", "generic", "generic-hmac"])
