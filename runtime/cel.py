@@ -7,7 +7,8 @@ with the first expression, and never where nobody writes one.
 An expression comes from whoever may write a Kustomization or a Receiver, and nothing can interrupt
 it once it runs. So it is bounded: by its length, by how many of its operations make text longer
 (each can double it), and by the library's own limits, a depth of 32 and 10,000 rounds of all loops.
-Flux has none of these bounds; they are far above what anybody writes.
+Flux has none of these bounds; they are far above what anybody writes. Memory is not bounded beyond
+that: a ``join`` over a large list may still take much of it, as in Flux.
 
 Two more differences from Flux are the library's: a list or map literal may mix types, and numbers
 of two different static types cannot be compared, as in ``size(x) < 1.5``. A field of an object has
