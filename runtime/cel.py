@@ -1,16 +1,14 @@
 """CEL, the expression language of Flux's health checks, dependencies and webhook filters.
 
 The work is done by ``cel-expr-python``, Google's C++ implementation, with the extensions that Flux
-switches on: optional types, strings, sets and encoders. It costs about 10 MiB, so it is imported
-with the first expression, and never where nobody writes one.
+switches on: optional types, strings, sets and encoders. It costs 10 MiB and some milliseconds, so
+it is imported with the first expression, and never where nobody writes one.
 
-An expression comes from whoever may write a Kustomization or a Receiver, and nothing can interrupt
-it once it runs. So it is bounded: by its length, by how many of its operations make text longer
-(each can double it), and by the library's own limits, a depth of 32 and 10,000 rounds of all loops.
-Flux has none of these bounds; they are far above what anybody writes. Memory is not bounded beyond
-that: a ``join`` over a large list may still take much of it, as in Flux.
+An expression comes from whoever may write a Kustomization or a Receiver, so its cost is bounded: by
+the library, to a nesting of 32 and 10,000 rounds of all loops, and by `celcost`. Flux bounds its
+time only. Memory is not bounded beyond that: a ``join`` over a large list may take much of it.
 
-Two more differences from Flux are the library's: a list or map literal may mix types, and numbers
+Two differences from Flux are the library's: a list or map literal may mix types, and numbers
 of two different static types cannot be compared, as in ``size(x) < 1.5``. A field of an object has
 no static type, so ``spec.replicas < 1.5`` works.
 
@@ -27,15 +25,12 @@ import functools
 import re
 from typing import TYPE_CHECKING, Final
 
+from runtime import celcost
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cel_expr_python.cel import Env, Expression
-
-LENGTH_LIMIT: Final = 4096
-"""Characters of one expression."""
-GROWTH_LIMIT: Final = 8
-"""Operations in one expression that make text longer."""
 
 _EXTENSIONS: Final = """
 extensions:
@@ -44,8 +39,8 @@ extensions:
   - {name: sets}
   - {name: encoders}
 """
-_LITERAL: Final = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
-_GROWING: Final = re.compile(r"\+|\b(?:encode|format|join|quote|replace)\s*\(")
+_SHOWN: Final = 256
+"""Characters of an expression shown where it is refused for its size."""
 _CODE: Final = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
 _TYPE_NAMES: Final = {
     "null": "null_type",
@@ -77,6 +72,7 @@ class Program:
     def __init__(self, source: str, compiled: Expression) -> None:
         self.source = source
         self._compiled = compiled
+        self._cost = celcost.Cost(source)
 
     def evaluate(self, variables: Mapping[str, object]) -> bool:
         """Return whether the expression holds.
@@ -85,8 +81,11 @@ class Program:
             variables: the values by name, as plain JSON data.
 
         Raises:
-            EvaluationError: a field is missing, or the result is no boolean.
+            EvaluationError: a field is missing, the result is no boolean, or the values are too
+                large for what the expression does with them.
         """
+        if self._cost.is_excessive_for(variables):
+            raise self._failure("too much text to search in a loop")
         try:
             result = self._compiled.eval(data=dict(variables))
         except RuntimeError as err:
@@ -130,20 +129,10 @@ def check(source: str, *variables: str) -> Program:
     return Program(source, compiled)
 
 
-def load() -> None:
-    """Import the library ahead of its first use."""
-    _environment(())
-
-
 def _compile(source: str, variables: tuple[str, ...], *, is_checked: bool) -> Expression:
-    if len(source) > LENGTH_LIMIT:
-        start = source[:64]
-        raise CompileError(
-            f"the CEL expression '{start}…' is longer than {LENGTH_LIMIT} characters"
-        )
-    if len(_GROWING.findall(_LITERAL.sub("''", source))) > GROWTH_LIMIT:
-        why = f"more than {GROWTH_LIMIT} operations that make text longer"
-        raise CompileError(f"failed to parse the CEL expression '{source}': {why}")
+    if excess := celcost.Cost(source).excess():
+        start = source[:_SHOWN] + ("…" if len(source) > _SHOWN else "")
+        raise CompileError(f"failed to parse the CEL expression '{start}': {excess}")
     try:
         return _environment(variables).compile(source, disable_check=not is_checked)
     except (RuntimeError, TypeError) as err:  # TypeError: the text is not Unicode

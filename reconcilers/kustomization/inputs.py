@@ -37,7 +37,7 @@ def check_served(item: Kustomization) -> None:
         raise TerminalError(meta.NOT_SERVED, served.message(fields))
 
 
-async def find_health_rules(context: ClusterContext, item: Kustomization) -> HealthRules:
+def find_health_rules(context: ClusterContext, item: Kustomization) -> HealthRules:
     """Return by what the health of the objects is judged.
 
     Raises:
@@ -50,9 +50,7 @@ async def find_health_rules(context: ClusterContext, item: Kustomization) -> Hea
         spec.kube_config or spec.service_account_name or context.settings.default_service_account
     )
     try:
-        return await context.threads.run(
-            HealthRules, spec.health_check_exprs, is_impersonating=is_impersonating
-        )
+        return HealthRules(spec.health_check_exprs, is_impersonating=is_impersonating)
     except cel.CompileError as err:
         text = f"{meta.FAILED_TERMINALLY}: {err}"
         raise TerminalError(meta.INVALID_CEL_EXPRESSION, text) from err

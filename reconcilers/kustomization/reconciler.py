@@ -221,7 +221,7 @@ class KustomizationReconciler:
     async def _steps(self, attempt: Attempt) -> None:
         item, context = attempt.item, self._context
         inputs.check_served(item)
-        rules = await inputs.find_health_rules(context, item)
+        rules = inputs.find_health_rules(context, item)
         artifact = inputs.find_artifact(context, item, timing.retry_s(item.spec))
         attempt.artifact = artifact
         await inputs.check_dependencies(context, item, artifact.revision)

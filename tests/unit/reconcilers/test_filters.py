@@ -50,9 +50,8 @@ async def context() -> Any:
     await threads.aclose()
 
 
-async def passes(
-    context: Any, whole: str, own: str = "", call: Call = Call("application/json", PUSHED)
-) -> bool:
+async def passes(context: Any, whole: str, own: str = "", call: Call | None = None) -> bool:
+    call = call or Call("application/json", PUSHED)
     ((_, found),) = await filters.of_call(context, receiver(whole, own), call)
     return found.passes(OBJECT)
 
