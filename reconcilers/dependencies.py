@@ -90,6 +90,13 @@ def unmet(
     return None
 
 
+def judged(item: Kustomization, lookup: Lookup) -> tuple[str, ...]:
+    """Return at which resourceVersions the dependencies are that a ``readyExpr`` judges."""
+    pairs = zip(item.spec.depends_on, keys_of(item), strict=True)
+    found = (lookup(*key) for entry, key in pairs if entry.ready_expr)
+    return tuple(each.metadata.resource_version if each else "" for each in found)
+
+
 def _behind(item: Kustomization, revision: str, dependency: Kustomization) -> str | None:
     same_source = source_of(item) == source_of(dependency)
     if same_source and dependency.status.last_applied_revision != revision:

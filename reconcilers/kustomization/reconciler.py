@@ -331,8 +331,9 @@ class KustomizationReconciler:
     def _circumstances(self, item: Kustomization) -> tuple[object, ...]:
         """Return what a failure may depend on: the inputs, and whether dependencies are met."""
         revision = "".join(self._artifact(item)[:1])
-        unmet = dependencies.unmet(item, revision, self._context.kustomizations.get)
-        return (self._inputs(item), unmet)
+        lookup = self._context.kustomizations.get
+        unmet = dependencies.unmet(item, revision, lookup)
+        return (self._inputs(item), unmet, dependencies.judged(item, lookup))
 
     def _is_current(self, ref: ObjectRef, known: _Known, found: tuple[object, ...]) -> bool:
         """Whether the last build still holds; the request token alone asks for no other."""

@@ -74,6 +74,12 @@ def test_later_expression_is_not_looked_at_while_an_earlier_dependency_is_unmet(
     assert unmet(item, make("b"), make("c"), judged="x") == ("dependency 'ns/b' is not ready", [])
 
 
+def test_versions_of_judged_dependencies_tell_whether_a_second_look_is_worth_it() -> None:
+    item = make("a", by_expression("b"), Dependency(name="c"), by_expression("none"))
+    known = {("ns", "b"): make("b", version="7"), ("ns", "c"): make("c", version="8")}
+    assert dependencies.judged(item, lambda *key: known.get(key)) == ("7", "")
+
+
 @pytest.mark.parametrize(("judges", "woken"), [(True, ["a"]), (False, [])])
 def test_any_change_of_a_dependency_wakes_who_judges_it_by_an_expression(
     judges: bool, woken: list[str]
