@@ -10,7 +10,7 @@ PYTHON ?= python3.13 python3.12 python3.11 python3.14 python3 python
 
 .DEFAULT_GOAL := help
 .PHONY: help venv check format test unit wire parity plane e2e demo demo-down bench soak cluster-up cluster-down \
-	tools crds lock clean
+	tools types crds lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ cluster-down: $(STAMP) ## Stop what cluster-up started
 
 tools: $(STAMP) ## Build the cluster and kustomize into the cache, the first time in minutes
 	@$(BIN)/python -m devcluster tools >/dev/null
+
+types: $(STAMP) ## Write the table of Kubernetes' own types from its sources
+	$(BIN)/python -m devcluster.gotypes
 
 crds: $(STAMP) ## Write the CRDs from the types
 	$(BIN)/python -m api.schema

@@ -31,7 +31,7 @@ KUSTOMIZE_VERSION = "v5.8.2"
 KWOK_VERSION = "v0.8.0"
 SOPS_VERSION = "v3.13.3"
 
-_MODULE = Path(__file__).parent / "cluster"
+CLUSTER_MODULE = Path(__file__).parent / "cluster"
 _COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 
 
@@ -96,7 +96,7 @@ CLUSTER = Recipe(
     name="devcluster",
     version=KUBERNETES_VERSION,
     ldflags=_kubernetes_ldflags(),
-    module=_MODULE,
+    module=CLUSTER_MODULE,
     links=_COMPONENTS,
     minutes=8,
 )

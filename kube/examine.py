@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _SETTLED: Final = dt.timedelta(minutes=1)
 """Age from which the time of our entry proves that nothing was applied since; covers clock skew."""
 
+TRIES: Final = 3
+"""Looks at an object that others keep writing to, before it is applied without knowing."""
+
 
 async def locate(session: Session, desired: Desired) -> Target:
     """Find out how an object's kind is served.
@@ -164,20 +167,34 @@ async def _compare(session: Session, target: Target, answer: Applied) -> Verdict
 
 
 async def _compare_whole(session: Session, target: Target, answer: Applied) -> Verdict:
-    """Decide by reading the live object; ownership alone is no difference."""
+    """Decide by reading the live object; ownership alone is no difference.
+
+    Somebody may write between the dry run and the read, most often the kind's own controller;
+    then both are made again, so that its write does not look like drift.
+    """
     desired = target.desired
     obj = desired.id
-    try:
-        live = await session.client.get(target.resource, obj.namespace, obj.name)
-    except errors.NotFound:
-        return Verdict.CREATE
-    except errors.ApiError as error:
-        raise wording.refused(obj, error) from error
-    wanted: JsonObject = orjson.loads(answer.raw)
+    for _ in range(TRIES):
+        try:
+            live = await session.client.get(target.resource, obj.namespace, obj.name)
+            wanted: JsonObject = orjson.loads(answer.raw)
+            if _version(wanted) == _version(live):
+                break
+            answer = await send(session, target, dry_run=True)
+        except errors.NotFound:
+            return Verdict.CREATE
+        except errors.ApiError as error:
+            raise wording.refused(obj, error) from error
+    else:
+        return Verdict.CONFIGURE
     if drift.differs(wanted, live):
         return Verdict.CONFIGURE
     session.ledger.record(session.owner, desired, orjson.dumps(live))
     return Verdict.UNCHANGED
+
+
+def _version(obj: JsonObject) -> str:
+    return str(obj["metadata"].get("resourceVersion", ""))
 
 
 async def _is_present(session: Session, target: Target) -> bool:

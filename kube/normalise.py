@@ -1,32 +1,29 @@
 """Brings a manifest into the form that is sent, so that equal intentions have equal bytes.
 
-The changes are Flux's, made before every apply: ``stringData`` moves into ``data``, ports get
-their protocol, nulls of built-in kinds disappear, what only a server may write is removed. Without
-them a Secret could not be compared and a port list could not be merged.
+The changes are Flux's, made before every apply: Kubernetes' own kinds take the form that a Go
+client gives them (see `kube.typed`), ``stringData`` moves into ``data``, ports get their protocol,
+what only a server may write is removed. Without them a Secret could not be compared and a port
+list could not be merged.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import ssl
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from kube import stages
+from kube import stages, typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kube.objects import JsonObject
 
-_BUILT_IN_GROUPS: Final = frozenset({"", "apps", "autoscaling", "batch", "extensions", "policy"})
-_BUILT_IN_SUFFIX: Final = ".k8s.io"
-_CUSTOM_IN_SUFFIX: Final = frozenset({"gateway.networking.k8s.io", "snapshot.storage.k8s.io"})
-"""Groups of custom resources under the suffix that built-in groups use."""
 _UNTOUCHED: Final = frozenset({"Role", "ClusterRole"})
 """An empty ``rules`` means something to an aggregated role; Flux leaves both kinds alone."""
-_STRING_MAPS: Final = frozenset({"data", "labels", "annotations", "matchLabels", "nodeSelector"})
 _POD_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "Pod": ("spec",),
     "Deployment": ("spec", "template", "spec"),
@@ -36,7 +33,7 @@ _POD_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "Job": ("spec", "template", "spec"),
     "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
 }
-_POD_GROUPS: Final = frozenset({"", "apps", "batch"})
+_CA_BUNDLE_PATH: Final = ("spec", "conversion", "webhook", "clientConfig")
 
 
 def canonical(obj: JsonObject) -> bytes:
@@ -57,6 +54,7 @@ def prepare(
     owner_labels: Mapping[str, str],
     labels: Mapping[str, str] | None = None,
     annotations: Mapping[str, str] | None = None,
+    dropped: list[str] | None = None,
 ) -> bytes:
     """Make an object ready to send, in Flux's order: owner labels, normalise, common metadata.
 
@@ -65,12 +63,15 @@ def prepare(
         owner_labels: name and namespace of the owner under the owner's label keys.
         labels: of ``commonMetadata``.
         annotations: of ``commonMetadata``.
+        dropped: gets the paths of fields that were left out, because the kind does not have them.
 
     Returns:
         The canonical JSON.
     """
     add_metadata(obj, "labels", owner_labels)
-    normalise(obj)
+    unknown = normalise(obj)
+    if dropped is not None:
+        dropped += unknown
     add_metadata(obj, "labels", labels or {})
     add_metadata(obj, "annotations", annotations or {})
     return canonical(obj)
@@ -83,59 +84,69 @@ def add_metadata(obj: JsonObject, field: str, values: Mapping[str, str]) -> None
         metadata[field] = {**(metadata.get(field) or {}), **values}
 
 
-def normalise(obj: JsonObject) -> None:
+def normalise(obj: JsonObject) -> list[str]:
     """Apply Flux's changes to a built object, in place.
 
     An object whose parts have unexpected types is left for the server to refuse, since its
     message names the field.
+
+    Returns:
+        The paths of fields that the kind does not have and that are gone now, as with Flux.
     """
     kind = str(obj.get("kind", ""))
     group = str(obj.get("apiVersion", "")).rpartition("/")[0]
     metadata = obj.get("metadata")
     if isinstance(metadata, dict):
         metadata.pop("creationTimestamp", None)
-    if not (kind == stages.CRD_KIND and group == stages.CRD_GROUP):
-        obj.pop("status", None)
-    if not is_built_in(group) or kind in _UNTOUCHED:
-        return
-    _drop_nulls(obj)
-    if kind == "Secret" and not group:
+    if kind == stages.CRD_KIND and group == stages.CRD_GROUP:
+        _drop_broken_ca_bundle(obj)
+        return []
+    obj.pop("status", None)
+    if kind in _UNTOUCHED:
+        return []
+    unknown = typed.round_trip(obj)
+    if unknown is None:
+        return []
+    obj.pop("status", None)
+    _set_defaults(obj, kind)
+    return unknown
+
+
+def _set_defaults(obj: JsonObject, kind: str) -> None:
+    """Fill in what a built-in kind needs for a server-side apply."""
+    if kind == "Secret":
         _merge_string_data(obj)
-    elif kind == "Service" and not group:
+    elif kind == "Service":
         _default_protocol(_descend(obj, ("spec",)).get("ports"))
-    elif kind in _POD_PATHS and group in _POD_GROUPS:
+    elif kind in _POD_PATHS:
         for container in _dicts(_descend(obj, _POD_PATHS[kind]).get("containers")):
             _default_protocol(container.get("ports"))
 
 
-def is_built_in(group: str) -> bool:
-    """Whether the kinds of an API group are Kubernetes' own."""
-    if group in _CUSTOM_IN_SUFFIX or group.endswith(".x-k8s.io"):
+def _drop_broken_ca_bundle(obj: JsonObject) -> None:
+    """Remove a conversion webhook's CA bundle that no server accepts; an injector fills it later.
+
+    Charts carry placeholders there, which Kubernetes 1.31 and later refuse.
+    """
+    config = _descend(obj, _CA_BUNDLE_PATH)
+    bundle = config.get("caBundle")
+    if isinstance(bundle, str) and bundle and not _is_ca_bundle(bundle):
+        del config["caBundle"]
+
+
+def _is_ca_bundle(text: str) -> bool:
+    """Whether some base64 holds certificates that all can be read."""
+    try:
+        pem = base64.b64decode(text, validate=True).decode()
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+    except (ValueError, ssl.SSLError):
         return False
-    return group in _BUILT_IN_GROUPS or group.endswith(_BUILT_IN_SUFFIX)
-
-
-def _drop_nulls(value: object, field: str = "") -> None:
-    """Remove null members; in a map of strings a null means an empty string."""
-    if isinstance(value, dict):
-        for key in [key for key, member in value.items() if member is None]:
-            if field in _STRING_MAPS:
-                value[key] = ""
-            else:
-                del value[key]
-        for key, member in value.items():
-            _drop_nulls(member, key)
-    elif isinstance(value, list):
-        for member in value:
-            _drop_nulls(member)
+    return True
 
 
 def _merge_string_data(secret: JsonObject) -> None:
     """Encode ``stringData`` over ``data``, as the server would, so that both sides compare."""
-    plain = secret.get("stringData")
-    if not isinstance(plain, dict) or not all(isinstance(text, str) for text in plain.values()):
-        return
-    del secret["stringData"]
+    plain = secret.pop("stringData", None)
     if plain:
         encoded = {key: base64.b64encode(text.encode()).decode() for key, text in plain.items()}
         secret["data"] = {**(secret.get("data") or {}), **encoded}

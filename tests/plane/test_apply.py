@@ -567,7 +567,7 @@ async def test_change_while_the_daemon_was_down_is_found_by_the_dry_run(
     async with engine.running(cluster) as plant:
         await plant.apply(engine.config_maps(namespace, 5))
     objects = engine.config_maps(namespace, 5)
-    objects[3]["data"] = {"key": "new"}
+    objects[3]["data"] = {"another": "1"}
     async with engine.running(cluster, clock=engine.LaterClock()) as plant:
         plant.tracker.set_inventory(engine.OWNER, engine.entries(objects))
         await plant.tracker.synced(engine.OWNER)
@@ -664,3 +664,51 @@ async def test_take_over_of_an_object_that_changes_meanwhile_is_tried_again(
         assert actions(applied.result()) == [Action.CONFIGURED] * 8
         for each in wanted:
             assert await data(plant, namespace, each["metadata"]["name"]) == {"ours": "1"}
+
+
+async def test_what_go_writes_by_itself_is_owned_and_unknown_fields_are_not_sent(
+    cluster: Access, namespace: str
+) -> None:
+    container = {"name": "a", "image": "b", "resources": {"limits": {"cpu": "1000m"}}, "typo": 1}
+    deployment: JsonObject = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": namespace},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [container]},
+            },
+        },
+    }
+    service: JsonObject = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": namespace},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}], "clusterIPs": None},
+    }
+    async with engine.running(cluster) as plant:
+        await plant.apply([deployment, service])
+        again = await plant.apply([deployment, service], ApplyOptions(verify=True))
+        assert actions(again) == [Action.UNCHANGED, Action.UNCHANGED]
+    owned = fields_of(engine.get(cluster, "deployment", namespace, "web"))["f:spec"]
+    assert owned["f:strategy"] == {}
+    pod = owned["f:template"]["f:spec"]
+    assert pod["f:containers"]['k:{"name":"a"}']["f:resources"] == {"f:limits": {"f:cpu": {}}}
+    live = engine.get(cluster, "service", namespace, "web")
+    assert live["spec"]["ports"] == [{"port": 80, "protocol": "TCP", "targetPort": 80}]
+    ports = fields_of(live)["f:spec"]["f:ports"]
+    assert "f:targetPort" in ports['k:{"port":80,"protocol":"TCP"}']
+
+
+def fields_of(obj: JsonObject) -> JsonObject:
+    """Return the fields that our own entry has."""
+    (entry,) = (
+        each
+        for each in obj["metadata"]["managedFields"]
+        if each["manager"] == meta.KUSTOMIZE_MANAGER
+    )
+    found: JsonObject = entry["fieldsV1"]
+    return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
+import trustme
 
 from kube import normalise
 
@@ -87,29 +88,27 @@ def test_container_ports_get_tcp_and_those_of_init_containers_do_not(
     spec = pod
     for key in reversed(path):
         spec = {key: spec}
-    normalised(of_kind(api_version, kind, spec=spec))
-    assert pod["containers"][0]["ports"] == [{"containerPort": 1, "protocol": "TCP"}]
-    assert pod["initContainers"][0]["ports"] == [{"containerPort": 1}]
+    found = normalised(of_kind(api_version, kind, spec=spec))["spec"]
+    for key in path:
+        found = found[key]
+    assert found["containers"][0]["ports"] == [{"containerPort": 1, "protocol": "TCP"}]
+    assert found["initContainers"][0]["ports"] == [{"containerPort": 1}]
 
 
 def test_status_and_creation_time_go() -> None:
-    obj = of_kind("apps/v1", "Deployment", status={"replicas": 1})
-    obj["metadata"]["creationTimestamp"] = None
-    assert normalised(obj) == of_kind("apps/v1", "Deployment")
+    for api_version, kind in (("v1", "ConfigMap"), ("example.com/v1", "Thing")):
+        obj = of_kind(api_version, kind, status={"replicas": 1})
+        obj["metadata"]["creationTimestamp"] = None
+        assert normalised(obj) == of_kind(api_version, kind)
+
+
+def test_empty_status_that_go_would_write_goes_too() -> None:
+    assert "status" not in normalised(of_kind("v1", "Service"))
 
 
 def test_status_of_a_definition_stays() -> None:
     obj = of_kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", status={"a": 1})
     assert normalised(obj)["status"] == {"a": 1}
-
-
-def test_null_in_a_map_of_strings_is_an_empty_string() -> None:
-    assert normalised(of_kind("v1", "ConfigMap", data={"k": None}))["data"] == {"k": ""}
-
-
-def test_other_nulls_of_built_in_kinds_disappear() -> None:
-    obj = of_kind("apps/v1", "Deployment", spec={"replicas": None, "paused": False})
-    assert normalised(obj)["spec"] == {"paused": False}
 
 
 def test_nulls_of_custom_kinds_stay() -> None:
@@ -144,16 +143,35 @@ def test_prepare_puts_common_labels_over_owner_labels() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("group", "is_built_in"),
-    [
-        ("", True),
-        ("apps", True),
-        ("rbac.authorization.k8s.io", True),
-        ("snapshot.storage.k8s.io", False),
-        ("cluster.x-k8s.io", False),
-        ("example.com", False),
-    ],
-)
-def test_built_in_groups(group: str, is_built_in: bool) -> None:
-    assert normalise.is_built_in(group) is is_built_in
+def test_prepare_tells_which_fields_a_kind_does_not_have() -> None:
+    obj = of_kind("v1", "ConfigMap", dta={"a": "b"}, data={"a": "b"})
+    dropped: list[str] = []
+    body = normalise.prepare(obj, owner_labels={}, dropped=dropped)
+    assert dropped == ["dta"]
+    assert "dta" not in orjson.loads(body)
+
+
+def definition(bundle: str) -> JsonObject:
+    conversion = {"strategy": "Webhook", "webhook": {"clientConfig": {"caBundle": bundle}}}
+    return of_kind(
+        "apiextensions.k8s.io/v1", "CustomResourceDefinition", spec={"conversion": conversion}
+    )
+
+
+def client_config(obj: JsonObject) -> JsonObject:
+    found: JsonObject = obj["spec"]["conversion"]["webhook"]["clientConfig"]
+    return found
+
+
+@pytest.mark.parametrize("bundle", ["Cg==", "not base64", base64.b64encode(b"text").decode()])
+def test_ca_bundle_that_no_server_accepts_is_left_out_of_a_definition(bundle: str) -> None:
+    assert client_config(normalised(definition(bundle))) == {}
+
+
+def test_ca_bundle_that_can_be_read_stays_in_a_definition() -> None:
+    bundle = base64.b64encode(trustme.CA().cert_pem.bytes()).decode()
+    assert client_config(normalised(definition(bundle))) == {"caBundle": bundle}
+
+
+def test_empty_ca_bundle_stays_in_a_definition() -> None:
+    assert client_config(normalised(definition(""))) == {"caBundle": ""}
