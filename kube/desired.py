@@ -15,7 +15,7 @@ from api import meta
 from kube.objects import GVK, JsonObject, ObjectId
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 DIGEST_SIZE: Final = 16
 """Bytes of every digest kept in memory or in the baseline file."""
@@ -79,6 +79,8 @@ class Desired:
     offset: int = 0
     """Where its bytes start in the reader's store."""
     length: int = 0
+    unknown: tuple[str, ...] = ()
+    """Paths of fields that were declared and left out, because the kind does not have them."""
 
     @property
     def gvk(self) -> GVK:
@@ -86,7 +88,14 @@ class Desired:
         return GVK(self.id.group, self.version, self.id.kind)
 
 
-def describe(obj: JsonObject, body: bytes, *, origin: str = "", offset: int = 0) -> Desired:
+def describe(
+    obj: JsonObject,
+    body: bytes,
+    *,
+    origin: str = "",
+    offset: int = 0,
+    unknown: Iterable[str] = (),
+) -> Desired:
     """Make the `Desired` of a normalised object and its canonical bytes.
 
     Args:
@@ -94,6 +103,7 @@ def describe(obj: JsonObject, body: bytes, *, origin: str = "", offset: int = 0)
         body: its canonical JSON, see `kube.normalise.canonical`.
         origin: where it was declared.
         offset: where the reader finds the bytes.
+        unknown: fields that were left out of them.
     """
     metadata = obj["metadata"]
     return Desired(
@@ -104,6 +114,7 @@ def describe(obj: JsonObject, body: bytes, *, origin: str = "", offset: int = 0)
         origin=origin,
         offset=offset,
         length=len(body),
+        unknown=tuple(unknown),
     )
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 DRIFT_CORRECTED = "DriftCorrected"
 """Reason of the event that tells of a correction; helm-controller's word for the same."""
+UNKNOWN_FIELDS = "UnknownFields"
+"""Reason of the event that tells which fields of a manifest were left out; Flux tells nothing."""
 
 
 def entries_of(item: Kustomization) -> Entries:
@@ -72,7 +74,22 @@ async def apply(attempt: Attempt, build: Build, options: ApplyOptions) -> Change
     settle(attempt, inventory.union(old, inventory.of_changes(changes)))
     if changes.loud:
         attempt.notice(meta.PROGRESSING, changes.lines())
+    _warn_of_unknown_fields(attempt, desired, changes)
     return changes
+
+
+def _warn_of_unknown_fields(
+    attempt: Attempt, desired: Iterable[Desired], changes: ChangeSet
+) -> None:
+    """Tell of declared fields that were not sent, as often as the object is written."""
+    written = {change.id for change in changes.loud}
+    lines = [
+        f"{item.id}: {', '.join(item.unknown)}"
+        for item in desired
+        if item.unknown and not written.isdisjoint({item.id, item.id._replace(namespace="")})
+    ]
+    if lines:
+        attempt.notice(UNKNOWN_FIELDS, "\n".join(["fields that the kind does not have:", *lines]))
 
 
 async def correct(attempt: Attempt, build: Build, pending: dict[ObjectId, Pending]) -> None:

@@ -65,13 +65,15 @@ class Finish:
         check_identity(obj, origin)
         _refuse_ciphertext(obj)
         _scale_down(obj)
+        unknown: list[str] = []
         body = normalise.prepare(
             obj,
             owner_labels=self.owner_labels,
             labels=self.labels,
             annotations=self.annotations,
+            dropped=unknown,
         )
-        return desired.describe(obj, body, origin=origin), body
+        return desired.describe(obj, body, origin=origin, unknown=unknown), body
 
 
 def finish_of(item: Kustomization) -> Finish:

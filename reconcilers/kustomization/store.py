@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raised whenever a build of the same input would come out differently; part of every build key."""
 _FOOTER: Final = struct.Struct(">Q16s8s")
 _MAGIC: Final = b"gitopsd\n"
-_Row = tuple[str, str, str, str, str, bytes, int, str, int]
+_Row = tuple[str, str, str, str, str, bytes, int, str, int, tuple[str, ...]]
 
 
 class StaleBuildError(Exception):
@@ -245,7 +245,15 @@ def _replace(path: Path, parts: Iterable[bytes]) -> None:
 
 
 def _row(item: Desired) -> _Row:
-    return (*item.id, item.version, item.digest, int(item.flags), item.origin, item.length)
+    return (
+        *item.id,
+        item.version,
+        item.digest,
+        int(item.flags),
+        item.origin,
+        item.length,
+        item.unknown,
+    )
 
 
 def _read(path: Path) -> Build | None:
@@ -270,9 +278,11 @@ def _restore(index: _Index) -> dict[bytes, tuple[Desired, ...]]:
     offset = 0
     for key, rows in index.units:
         items: list[Desired] = []
-        for *names, version, digest, flags, origin, length in rows:
+        for *names, version, digest, flags, origin, length, unknown in rows:
             items.append(
-                Desired(ObjectId(*names), version, digest, Flag(flags), origin, offset, length)
+                Desired(
+                    ObjectId(*names), version, digest, Flag(flags), origin, offset, length, unknown
+                )
             )
             offset += length + 1
         units[key] = tuple(items)

@@ -293,7 +293,7 @@ async def test_inventory_is_written_before_the_first_object(world: World, namesp
     await world.push(
         {
             "crd.yaml": "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: early-" + namespace,
-            "b.yaml": config_map("b", namespace) + "unknown: 1\n",
+            "b.yaml": config_map("b", namespace) + "data: {k: 1}\n",
         }
     )
     item = await world.until("apps", failed("ReconciliationFailed"))
@@ -356,3 +356,18 @@ async def test_build_is_taken_up_again_after_a_restart(
         assert ("patch", "kustomizations") not in sent
         ways = world.context.metrics.builds
         assert ways.labels("reused", "test")._value.get() == 1
+
+
+async def test_field_that_a_built_in_kind_does_not_have_is_told_whenever_the_object_is_written(
+    world: World, namespace: str
+) -> None:
+    wrong = config_map("a", namespace, k="1") + "\ndta: {}\n"
+    await world.push({"a.yaml": wrong, "b.yaml": config_map("b", namespace)})
+    await world.kustomize("apps")
+    await world.until("apps", applied(world.revision))
+    event = await world.until_event("UnknownFields")
+    assert event.message == f"fields that the kind does not have:\nConfigMap/{namespace}/a: dta"
+    await world.push({"b.yaml": config_map("b", namespace, k="2")})
+    await world.until("apps", applied(world.revision))
+    await world.until_event(f"ConfigMap/{namespace}/b configured")
+    assert [each.reason for each in world.events].count("UnknownFields") == 1

@@ -39,7 +39,7 @@ type Thing struct {
 
 	/* A comment
 	over two lines. */
-	Spec ThingSpec `json:"spec"` // and one behind
+	Spec Spec `json:"spec"` // and one behind
 }
 
 type ThingList struct {
@@ -51,11 +51,11 @@ type Mode string
 
 type Limits map[Mode]resource.Quantity
 
-type ThingSpec struct {
+type Spec struct {
 	Mode Mode `json:"mode,omitempty"`
 	Limits Limits `json:"limits"`
 	Secret map[string][]byte `json:"secret,omitempty"`
-	Next *ThingSpec `json:"next,omitempty"`
+	Next *Spec `json:"next,omitempty"`
 	Since metav1.Time `json:"since,omitempty,omitzero"`
 	Count *int32 `json:"count"`
 	Plain bool
@@ -67,6 +67,10 @@ type Unused struct {
 	Whatever func() error
 }
 """
+SPEC = (
+    "example.io/v1.Spec Plain:bool count:*int limits:{}quantity mode?:string"
+    " next?:*example.io/v1.Spec secret?:{}bytes since!:time"
+)
 META = """
 package v1
 
@@ -101,10 +105,8 @@ def sources(tmp_path: Path, types: str = TYPES) -> gotypes.Sources:
 
 def test_kinds_and_what_they_reach_are_in_the_table(tmp_path: Path) -> None:
     assert gotypes.Table(sources(tmp_path)).lines() == [
-        "example.io/v1.Thing kind?:string metadata?:meta/v1.ObjectMeta"
-        " spec:example.io/v1.ThingSpec",
-        "example.io/v1.ThingSpec Plain:bool count:*int limits:{}quantity mode?:string"
-        " next?:*example.io/v1.ThingSpec secret?:{}bytes since!:time",
+        SPEC,
+        "example.io/v1.Thing kind?:string metadata?:meta/v1.ObjectMeta spec:example.io/v1.Spec",
         "meta/v1.ObjectMeta name?:string",
     ]
 

@@ -108,6 +108,17 @@ async def test_restart_takes_the_file_without_reading_a_manifest(
     assert len(objects(built)) == 5
 
 
+async def test_fields_that_were_left_out_are_remembered_over_a_restart(
+    tmp_path: Path, threads: Threads
+) -> None:
+    files = {"a.yaml": config_map("a", "ns", k="1") + "\ndta: {}\n"}
+    for way in ("plain", "reused"):
+        built = await make(tmp_path, threads).build(request(files))
+        assert built.way == way
+        assert [item.unknown for item in built.build.desired] == [("dta",)]
+        assert "dta" not in objects(built)[0]
+
+
 @pytest.mark.parametrize("damage", [b"", b"nonsense", b"x" * 4000])
 async def test_damaged_file_is_built_again(tmp_path: Path, threads: Threads, damage: bytes) -> None:
     built = await make(tmp_path, threads).build(request(many(5)))
