@@ -37,7 +37,7 @@ INSTANCE_FINALIZER = "fluxcd.controlplane.io/finalizer"
 # Annotations and labels -------------------------------------------------------------------------
 REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
 VERIFY = "gitopsd.dev/verify"
-"""With the value of `REQUESTED_AT`: the run that was asked for compares every object by a dry run."""
+"""Holds what `REQUESTED_AT` holds to have that run compare every object by a dry run."""
 WATCH_LABEL = "reconcile.fluxcd.io/watch"
 EVENT_PREFIX = "event.toolkit.fluxcd.io/"
 KUSTOMIZE_GROUP = "kustomize.toolkit.fluxcd.io"
