@@ -38,6 +38,9 @@ async def idempotent(call: Callable[[], Awaitable[T]], *, on: Callable[[BaseExce
     def is_spent(state: tenacity.RetryCallState) -> bool:
         return state.attempt_number >= TRIES or loop.time() + state.upcoming_sleep > deadline
 
+    async def attempt() -> T:  # tenacity awaits coroutine functions alone
+        return await call()
+
     retrying = tenacity.AsyncRetrying(
         stop=is_spent,
         wait=tenacity.wait_exponential_jitter(multiplier=0.1, max=1.0, jitter=0.1),
@@ -45,4 +48,4 @@ async def idempotent(call: Callable[[], Awaitable[T]], *, on: Callable[[BaseExce
         sleep=asyncio.sleep,
         reraise=True,
     )
-    return await retrying(call)
+    return await retrying(attempt)

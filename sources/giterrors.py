@@ -30,6 +30,7 @@ EMPTY_REPOSITORY = "EmptyGitRepository"
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 _STATUSES = {403: "authorization failed", 429: "the server asks to slow down"}
+_PASSING = (502, 503, 504)
 _APP_ADVICE = (
     "; the installation of github app {} must include this repository, and the App have the "
     "permission to read contents: see `gitopsd github check`"
@@ -66,6 +67,21 @@ def translate(error: Exception, doing: str, credentials: Credentials) -> GitOper
     text = _USERINFO.sub("", _describe(error, credentials))
     kind = RevisionGoneError if any(words in text for words in _GONE) else GitOperationError
     return kind(f"{doing}: {text}")
+
+
+def may_pass(error: BaseException) -> bool:
+    """Tell whether the same may go well a moment later: the network, or a proxy, let us down."""
+    return any(
+        isinstance(
+            cause,
+            HangupException
+            | http.ProtocolError
+            | http.NameResolutionError
+            | http.NewConnectionError,
+        )
+        or (isinstance(cause, gitclient.StatusError) and cause.status in _PASSING)
+        for cause in _causes(error)
+    )
 
 
 def is_refusal(error: Exception) -> bool:

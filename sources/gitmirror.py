@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from api import durations
-from runtime import process
+from runtime import process, retry
 from runtime.errors import GitOpsError
 from sources import gitclient, giterrors, gitpack, gitstore
 
@@ -145,7 +145,10 @@ class Mirror:
         if self._next is listing:
             self._next = _Listing()
         prefixes = sorted(listing.prefixes)
-        call = self._call(lambda abort: self._remote.list_refs(prefixes, abort))
+        call = retry.idempotent(
+            lambda: self._call(lambda abort: self._remote.list_refs(prefixes, abort)),
+            on=giterrors.may_pass,
+        )
         try:
             listing.refs = await self._bounded(timeout_s, "list remote for", call)
         except GitOpsError as err:

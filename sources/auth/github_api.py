@@ -23,10 +23,12 @@ import msgspec
 
 import api
 from api import durations
+from runtime import retry
 from runtime.errors import TransientError
 from sources.auth import errors, github_app
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
 
     from runtime.clock import Clock
@@ -247,29 +249,38 @@ class Api:
     async def _send(self, method: str, path: str, authorization: str) -> _Answer:
         """Make one request; redirects are not followed, since they could take the token along."""
         app = self._app
-        context = None
+        context: ssl.SSLContext | bool = True
         if app.base_url.startswith("https:") or (app.proxy and app.proxy.is_tls):
             context = await self._threads.run(self._contexts.of, app.trust)
         try:
-            connector = aiohttp.TCPConnector(ssl=context if context is not None else True, limit=1)
-            async with (
-                aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session,
-                session.request(
-                    method,
-                    f"{app.base_url}{path}",
-                    headers=_headers(authorization),
-                    allow_redirects=False,
-                    proxy=app.proxy.address if app.proxy else None,
-                    proxy_auth=_login(app),
-                ) as response,
-            ):
-                body = await _read(response)
-                return _Answer(response.status, response.headers, body)
+            return await retry.idempotent(
+                lambda: self._exchange(method, path, authorization, context), on=_may_pass
+            )
         except TimeoutError as err:
             limit = durations.format_go(TIMEOUT.total or 0)
             raise GitHubError(f"{app.base_url} did not answer within {limit}") from err
         except (aiohttp.ClientError, OSError) as err:
             raise GitHubError(f"cannot reach {app.base_url}: {_cause(err)}") from err
+
+    async def _exchange(
+        self, method: str, path: str, authorization: str, context: ssl.SSLContext | bool
+    ) -> _Answer:
+        """Send a request once. A token granted twice does no harm: the first ends by itself."""
+        app = self._app
+        connector = aiohttp.TCPConnector(ssl=context, limit=1)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session,
+            session.request(
+                method,
+                f"{app.base_url}{path}",
+                headers=_headers(authorization),
+                allow_redirects=False,
+                proxy=app.proxy.address if app.proxy else None,
+                proxy_auth=_login(app),
+            ) as response,
+        ):
+            body = await _read(response)
+            return _Answer(response.status, response.headers, body)
 
     def _decode(self, answer: _Answer, type_: type[T]) -> T:
         if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
@@ -323,6 +334,12 @@ class Api:
             if value.isdecimal():
                 return min(3600.0, max(1.0, round(int(value) - base_s)))
         return 60.0
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Tell a connection that was lost, or not made, from one that cannot be: TLS, a deadline."""
+    is_lost = isinstance(error, aiohttp.ClientConnectionError)
+    return is_lost and not isinstance(error, (aiohttp.ClientSSLError, TimeoutError))
 
 
 def _headers(authorization: str) -> dict[str, str]:

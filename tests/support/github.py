@@ -69,6 +69,8 @@ class GitHub:
     """How far its clock is ahead of the machine's."""
     answer: web.Response | None = None
     """What to answer instead of anything else."""
+    drops: int = 0
+    """Of how many requests to come the connection is closed without an answer."""
     permissions: dict[str, str] = field(
         default_factory=lambda: {"contents": "read", "metadata": "read"}
     )
@@ -133,6 +135,10 @@ class GitHub:
         """Record a request, and answer as told to or after a look at the signature."""
         self.requests.append(f"{request.method} {request.path}")
         self.authorizations.append(request.headers.get("Authorization", ""))
+        if self.drops:
+            self.drops -= 1
+            assert request.transport is not None
+            request.transport.close()
         response = self.answer and web.Response(
             status=self.answer.status, body=self.answer.body, headers=self.answer.headers
         )

@@ -155,6 +155,18 @@ async def test_connection_that_is_closed_at_once(git_server: GitServer, tmp_path
     assert "the server closed the connection" in error.message
 
 
+async def test_connection_lost_while_references_are_listed_is_made_again(
+    git_server: GitServer, tmp_path: Path
+) -> None:
+    git_server.repo("fleet").push({"a": "1"})
+    repository = git.Repository(git_server.url("fleet"))
+    async with gitfetch.running(tmp_path / "stores") as fetching, asyncio.TaskGroup() as tasks:
+        with git_server.hanging_up():
+            asked = tasks.create_task(fetching.files(repository))
+            await asyncio.to_thread(git_server.wait_for_requests, 1)
+    assert asked.result() == {"a": "1"}
+
+
 async def test_answer_that_is_cut_off_leaves_nothing_half_done(
     git_server: GitServer, tmp_path: Path
 ) -> None:

@@ -219,6 +219,12 @@ async def test_github_that_cannot_be_reached_is_named(hub: GitHub, apps: Apps) -
     assert hub.admits(await apps.tokens(app).authorization())
 
 
+async def test_connection_that_github_drops_is_made_again(hub: GitHub, apps: Apps) -> None:
+    hub.drops = 1
+    assert hub.admits(await apps.tokens(hub.app(installation="7")).authorization())
+    assert len(hub.requests) == 2
+
+
 async def test_enterprise_server_with_an_authority_of_its_own(apps: Apps, tmp_path: Path) -> None:
     context, ca = await asyncio.to_thread(_server_context, tmp_path)
     async with github.running(context) as hub:

@@ -63,3 +63,9 @@ async def test_cancellation_is_never_retried() -> None:
     with pytest.raises(asyncio.CancelledError):
         await retry.idempotent(call, on=lambda _: True)
     assert call.tries == 1
+
+
+async def test_call_may_be_anything_that_gives_an_awaitable() -> None:
+    call = Call(1, ConnectionError("reset"))
+    assert await retry.idempotent(lambda: call(), on=is_connection) == "answer"  # noqa: PLW0108 - a plain function, unlike the call
+    assert call.tries == 2
