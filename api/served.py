@@ -81,7 +81,6 @@ def _kustomization(obj: Kustomization) -> Iterator[str]:
         yield f"sourceRef.kind={spec.source_ref.kind}"
     yield from _set(
         ("decryption", spec.decryption),
-        ("serviceAccountName", spec.service_account_name),
         ("kubeConfig", spec.kube_config),
         ("ignore", spec.ignore),
     )
@@ -118,12 +117,9 @@ def _sync(sync: Sync) -> Iterator[str]:
 
 def _cluster(cluster: Cluster) -> Iterator[str]:
     """Name the switches that keep tenants apart: to ignore one would open what it closes."""
-    tenant = cluster.tenant_default_service_account
     decryption = cluster.tenant_default_decryption_service_account
     kube_config = cluster.tenant_default_kube_config_service_account
     yield from _set(
-        ("cluster.multitenant", cluster.multitenant),
-        ("cluster.tenantDefaultServiceAccount", tenant),
         ("cluster.objectLevelWorkloadIdentity", cluster.object_level_workload_identity),
         ("cluster.multitenantWorkloadIdentity", cluster.multitenant_workload_identity),
         ("cluster.tenantDefaultDecryptionServiceAccount", decryption),

@@ -58,6 +58,7 @@ class Engine:
         self._shared, self._children = shared, children
         self._running: dict[str, _Running] = {}
         self._is_stopping = False
+        self._settings = context.settings
         context.wake = self.wake
         context.tracker.on_drift = self._drifted
         context.references.wake = self.wake
@@ -145,6 +146,8 @@ class Engine:
 
     def _changed(self, kind: Kind, old: AnyKind | None, new: AnyKind | None) -> None:
         """React to one event of a cache."""
+        if kind is kinds.INSTANCE:
+            self._lock()
         is_first_list = not self._informers[kind.name].synced.is_set()
         for ref, cause in self._wakes(kind, old, new):
             self.wake(ref, cause, low=is_first_list)
@@ -155,6 +158,13 @@ class Engine:
             ref = new.ref(self.context.name)
             self.context.references.refer(ref, referenced.of(new))
             self._shared.metrics.suspended(ref, is_suspended=report.is_suspended(new))
+
+    def _lock(self) -> None:
+        """Let the cluster's settings be what its FluxInstance says now, and act upon a change."""
+        wanted = instance.locked(self._settings, self.instance())
+        if wanted != self.context.settings:
+            self.context.settings = wanted
+            self.wake_all("settings of the FluxInstance")
 
     def _wakes(self, kind: Kind, old: Any, new: Any) -> triggers.Wakes:  # noqa: ANN401 - of whichever kind
         """Return whom an event wakes."""

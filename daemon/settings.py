@@ -179,6 +179,14 @@ class Cluster(Section, frozen=True, kw_only=True):
     components: tuple[Component, ...] | None = None
     """Which reconcilers run, by the names of Flux's controllers. Default: what the cluster's
     FluxInstance says, and all of them where there is none."""
+    no_cross_namespace_refs: bool = False
+    """Refuse references to sources of other namespaces. This and the next two keep tenants apart as
+    the flags of Flux of the same names do; a FluxInstance with ``multitenant`` sets all three."""
+    no_remote_bases: bool = False
+    """Refuse kustomizations that name bases by URL."""
+    default_service_account: str = ""
+    """ServiceAccount of an object's own namespace to act as, where the object names none. Default:
+    the daemon's own identity."""
     distribution: Distribution | None = None
     """Default: version ``2.x`` of ``ghcr.io/fluxcd``."""
     sync: Sync | None = None

@@ -90,11 +90,18 @@ def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterC
         receivers=informer(kinds.RECEIVER, Receiver),
         instances=informer(kinds.INSTANCE, FluxInstance),
         wake=_nobody,
-        settings=ReconcileSettings(
-            concurrency=shared.limits.kustomizations,
-            strict_substitution=cluster.strict_substitution,
-        ),
+        settings=_reconcile_settings(cluster, shared),
         github_app=shared.github_app,
+    )
+
+
+def _reconcile_settings(cluster: settings.Cluster, shared: Shared) -> ReconcileSettings:
+    return ReconcileSettings(
+        no_cross_namespace_refs=cluster.no_cross_namespace_refs,
+        allow_remote_bases=not cluster.no_remote_bases,
+        strict_substitution=cluster.strict_substitution,
+        default_service_account=cluster.default_service_account,
+        concurrency=shared.limits.kustomizations,
     )
 
 

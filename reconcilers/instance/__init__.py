@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from reconcilers.instance.reconciler import InstanceReconciler
-from reconcilers.instance.scope import components, on_instance, on_sync
+from reconcilers.instance.scope import components, locked, on_instance, on_sync
 
-__all__ = ["InstanceReconciler", "components", "on_instance", "on_sync"]
+__all__ = ["InstanceReconciler", "components", "locked", "on_instance", "on_sync"]

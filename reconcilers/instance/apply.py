@@ -50,8 +50,16 @@ def live(context: ClusterContext, manifest: JsonObject) -> GitRepository | Kusto
     return context.kustomizations.get(*key)
 
 
-async def apply_all(context: ClusterContext, wanted: Iterable[JsonObject]) -> list[str]:
+async def apply_all(
+    context: ClusterContext, wanted: Iterable[JsonObject], *, is_new: bool
+) -> list[str]:
     """Apply what is not as it should be.
+
+    Args:
+        context: the cluster.
+        wanted: what the instance creates.
+        is_new: whether it was something else so far: a field that is declared no longer is only
+            found by applying.
 
     Returns:
         A line for each object that was written, ``Kind/namespace/name created``.
@@ -61,12 +69,36 @@ async def apply_all(context: ClusterContext, wanted: Iterable[JsonObject]) -> li
     """
     lines = []
     for manifest in wanted:
+        if not sync.is_of_pair(manifest):
+            if await _create(context, manifest):
+                lines.append(f"{name(manifest)} created")
+            continue
         found = live(context, manifest)
-        if sync.is_current(found, manifest):
+        if not is_new and sync.is_current(found, manifest):
             continue
         is_created = await _apply(context, manifest, exists=found is not None)
-        lines.append(f"{name(manifest)} {'created' if is_created else 'configured'}")
+        if found is None or _version(found) != _version(live(context, manifest)):
+            lines.append(f"{name(manifest)} {'created' if is_created else 'configured'}")
     return lines
+
+
+def _version(obj: GitRepository | Kustomization | None) -> str:
+    return obj.metadata.resource_version if obj else ""
+
+
+async def _create(context: ClusterContext, manifest: JsonObject) -> bool:
+    """Create an object unless there is one, whoever made it; return whether it was created."""
+    resource = await context.discovery.resource(GVK.of(manifest))
+    metadata = manifest["metadata"]
+    try:
+        await context.client.metadata(resource, metadata["namespace"], metadata["name"])
+    except errors.NotFound:
+        body = orjson.dumps(manifest)
+        await context.client.create(
+            resource, metadata["namespace"], body, manager=meta.INSTANCE_MANAGER
+        )
+        return True
+    return False
 
 
 async def _apply(context: ClusterContext, manifest: JsonObject, *, exists: bool) -> bool:

@@ -118,7 +118,8 @@ class InstanceReconciler:
         if revision != obj.status.last_attempted_revision:
             obj = await self._announce(obj, revision)
         entries = apply.inventory(wanted)
-        lines = await apply.apply_all(self._context, wanted)
+        is_new = revision != obj.status.last_applied_revision
+        lines = await apply.apply_all(self._context, wanted, is_new=is_new)
         lines += await apply.prune(self._context, obj, entries)
         status = msgspec.structs.replace(
             obj.status,
@@ -142,7 +143,9 @@ class InstanceReconciler:
     def _missing(self, wanted: list[JsonObject]) -> str:
         """Return what is not ready yet, empty where everything is."""
         reasons = (
-            sync.waits_for(apply.live(self._context, each), apply.name(each)) for each in wanted
+            sync.waits_for(apply.live(self._context, each), apply.name(each))
+            for each in wanted
+            if sync.is_of_pair(each)
         )
         return next(filter(None, reasons), "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from api import instance, meta, served
@@ -13,9 +14,12 @@ if TYPE_CHECKING:
     from api.kustomize import Kustomization
     from api.meta import Condition, ObjectMeta, ObjectRef
     from api.source import GitRepository
+    from reconcilers.context import ReconcileSettings
 
 IDENTITY: Final = ownership.IDENTITIES[instance.FluxInstance.KIND]
 """How a FluxInstance signs what it creates."""
+TENANT_ACCOUNT: Final = "default"
+"""The ServiceAccount of tenants that name none, where the instance names none either."""
 
 
 def components(flux: FluxInstance | None) -> frozenset[str]:
@@ -23,13 +27,32 @@ def components(flux: FluxInstance | None) -> frozenset[str]:
 
     A cluster without a FluxInstance gets the operator's default ones. Where the instance asks for
     tenants to be kept apart in a way that is not served, nothing is reconciled at all: going on
-    would give every tenant the daemon's own rights.
+    would give tenants what they shall not have.
     """
     if flux is None:
         return frozenset(instance.DEFAULT_COMPONENTS)
     if served.opens_tenants(flux):
         return frozenset()
     return flux.spec.enabled
+
+
+def locked(settings: ReconcileSettings, flux: FluxInstance | None) -> ReconcileSettings:
+    """Return a cluster's settings with what its FluxInstance forbids beyond them.
+
+    Multi-tenancy means what it does in Flux: no sources of other namespaces, no remote bases, and
+    nothing is applied with the daemon's own rights. The instance only ever tightens; a default
+    ServiceAccount in the settings of the machine goes before its own.
+    """
+    cluster = flux.spec.cluster if flux else None
+    if cluster is None or not cluster.multitenant:
+        return settings
+    account = cluster.tenant_default_service_account or TENANT_ACCOUNT
+    return replace(
+        settings,
+        no_cross_namespace_refs=True,
+        allow_remote_bases=False,
+        default_service_account=settings.default_service_account or account,
+    )
 
 
 def is_disabled(flux: FluxInstance) -> bool:

@@ -32,6 +32,11 @@ VERSION: Final = f"v{api.__version__}"
 """The daemon's version, in the place of Flux's in an instance's revisions."""
 INTERVAL: Final = "10m0s"
 """Interval of the Kustomization, as the operator writes it."""
+ACCOUNT: Final = "kustomize-controller"
+"""ServiceAccount that applies the sync Kustomization where tenants are kept apart: the name, and
+the binding to every right, that Flux itself installs."""
+_BINDING: Final = "cluster-reconciler"
+_RBAC: Final = "rbac.authorization.k8s.io"
 
 
 def manifests(flux: FluxInstance) -> list[JsonObject]:
@@ -40,10 +45,40 @@ def manifests(flux: FluxInstance) -> list[JsonObject]:
     if sync is None:
         return []
     metadata = _metadata(flux, sync.name or flux.metadata.namespace)
+    account = ACCOUNT if is_multitenant(flux) else ""
     return [
+        *(_account(flux) if account else ()),
         GitRepository.manifest(metadata, _source(sync)),
-        Kustomization.manifest(metadata, _kustomization(sync, metadata["name"])),
+        Kustomization.manifest(metadata, _kustomization(sync, metadata["name"], account)),
     ]
+
+
+def is_multitenant(flux: FluxInstance) -> bool:
+    """Tell whether an instance keeps tenants apart."""
+    return flux.spec.cluster is not None and flux.spec.cluster.multitenant
+
+
+def is_of_pair(manifest: JsonObject) -> bool:
+    """Tell whether something the instance creates is its source or its Kustomization."""
+    return manifest["kind"] in {GitRepository.KIND, Kustomization.KIND}
+
+
+def _account(flux: FluxInstance) -> list[JsonObject]:
+    """Return the ServiceAccount of the sync Kustomization, and what gives it every right."""
+    namespace = flux.metadata.namespace
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": _metadata(flux, ACCOUNT),
+    }
+    binding = {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {**_metadata(flux, f"{_BINDING}-{namespace}"), "namespace": ""},
+        "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace}],
+    }
+    return [account, binding]
 
 
 def _source(sync: Sync) -> GitRepositorySpec:
@@ -56,12 +91,13 @@ def _source(sync: Sync) -> GitRepositorySpec:
     )
 
 
-def _kustomization(sync: Sync, name: str) -> KustomizationSpec:
+def _kustomization(sync: Sync, name: str, account: str) -> KustomizationSpec:
     return KustomizationSpec(
         interval=INTERVAL,
         path=sync.path,
         prune=True,
         source_ref=SourceReference(kind=sync.kind, name=name),
+        service_account_name=account,
     )
 
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from api.kustomize import Kustomization
-    from kube.client import Client
     from kube.desired import Desired
     from kube.inventory import Entries
     from kube.objects import ObjectId
@@ -57,7 +56,7 @@ async def apply(attempt: Attempt, build: Build, options: ApplyOptions) -> Change
         StaleBuildError: the build's file is gone.
         ApiError: the write-ahead was refused; nothing has been applied.
     """
-    context, desired = attempt.context, build.desired
+    desired = build.desired
     old = recorded(attempt)
     both = inventory.union(old, ((item.id, item.version) for item in desired))
     adds = len(both) > len(old)
@@ -68,7 +67,7 @@ async def apply(attempt: Attempt, build: Build, options: ApplyOptions) -> Change
             await attempt.write(inventory=as_status(in_order(both)))
             attempt.change(inventory=attempt.item.status.inventory)
 
-    context.tracker.set_inventory(attempt.ref, both)
+    attempt.target.tracker.set_inventory(attempt.ref, both)
     options = replace(options, before_write=write_ahead)
     changes = await _send(attempt, build, desired, options)
     settle(attempt, inventory.union(old, inventory.of_changes(changes)))
@@ -103,7 +102,7 @@ async def correct(attempt: Attempt, build: Build, pending: dict[ObjectId, Pendin
         StaleBuildError: the build's file is gone.
     """
     wrong = {obj: item for obj, item in pending.items() if item.drift.kind is not DriftKind.MOVED}
-    desired = _as_applied_last(build, wrong, attempt.context.tracker)
+    desired = _as_applied_last(build, wrong, attempt.target.tracker)
     changes = await _send(attempt, build, desired, ApplyOptions(force=attempt.item.spec.force))
     for change in changes:
         if change.action not in {Action.CREATED, Action.CONFIGURED}:
@@ -139,13 +138,12 @@ async def _send(
     desired: list[Desired],
     options: ApplyOptions,
 ) -> ChangeSet:
-    context = attempt.context
-    reader = await context.threads.run(store.Reader, build)
+    reader = await attempt.context.threads.run(store.Reader, build)
     with reader:
-        return await context.applier.apply(attempt.ref, desired, reader, options)
+        return await attempt.target.applier.apply(attempt.ref, desired, reader, options)
 
 
-async def remove_stale(attempt: Attempt, client: Client, changes: ChangeSet) -> None:
+async def remove_stale(attempt: Attempt, changes: ChangeSet) -> None:
     """Prune what the apply no longer names; without ``spec.prune`` only remember it.
 
     Raises:
@@ -160,7 +158,7 @@ async def remove_stale(attempt: Attempt, client: Client, changes: ChangeSet) -> 
         settle(attempt, inventory.union(stale, kept))
         return
     try:
-        pruned = await delete(attempt, client, stale)
+        pruned = await delete(attempt, stale)
     except prune.PruneError as err:
         left = [(item.id, item.version) for item in err.changes if item.action is Action.UNKNOWN]
         settle(attempt, inventory.union(left, kept))
@@ -177,17 +175,15 @@ def _without_namesakes(stale: Entries, kept: Entries) -> Entries:
     ]
 
 
-async def delete(
-    attempt: Attempt, client: Client, entries: Iterable[tuple[ObjectId, str]]
-) -> ChangeSet:
+async def delete(attempt: Attempt, entries: Iterable[tuple[ObjectId, str]]) -> ChangeSet:
     """Delete objects of the Kustomization.
 
     Raises:
         PruneError: some objects could not be deleted.
     """
-    context = attempt.context
-    with context.tracker.processing(attempt.ref):
-        return await prune.prune(client, context.discovery, context.tracker, attempt.ref, entries)
+    at = attempt.target
+    with at.tracker.processing(attempt.ref):
+        return await prune.prune(at.client, at.discovery, at.tracker, attempt.ref, entries)
 
 
 def describe_pruned(changes: ChangeSet) -> str:
@@ -198,7 +194,7 @@ def describe_pruned(changes: ChangeSet) -> str:
 
 def settle(attempt: Attempt, entries: Entries) -> None:
     """Make entries the inventory, in the books and, if it names other objects, in the status."""
-    attempt.context.tracker.set_inventory(attempt.ref, entries)
+    attempt.target.tracker.set_inventory(attempt.ref, entries)
     if set(entries) != set(recorded(attempt)):
         attempt.change(inventory=as_status(in_order(entries)))
     else:

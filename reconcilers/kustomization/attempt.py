@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from api.kustomize import Kustomization
     from reconcilers.context import ClusterContext
     from reconcilers.steps import Kind, Notice
+    from reconcilers.targets import Target
     from runtime.conditions import Status
     from runtime.controller import Run
 
@@ -53,6 +54,8 @@ class Attempt:
         self.before = item.status
         """The status that the run found."""
         self.artifact: Artifact | None = None
+        self.opened: Target | None = None
+        """Where to apply, once that is known."""
         self.is_busy = False
         """Whether the run has come to write or to wait for something."""
         self.digest = ""
@@ -66,6 +69,13 @@ class Attempt:
     def revision(self) -> str:
         """The revision that is being applied; empty before the source is known."""
         return self.artifact.revision if self.artifact else ""
+
+    @property
+    def target(self) -> Target:
+        """Where to apply, and as whom; only after it was found out."""
+        if self.opened is None:
+            raise AssertionError("the target comes before the first look at it")
+        return self.opened
 
     @property
     def is_requested(self) -> bool:

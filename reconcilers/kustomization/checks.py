@@ -55,12 +55,12 @@ async def run(
         attempt.without(meta.HEALTHY)
         return
     attempt.step("Running health checks")
-    context = attempt.context
+    at = attempt.target
     wait = health.Wait(
-        client=context.client,
-        discovery=context.discovery,
-        tracker=context.tracker,
-        clock=context.clock,
+        client=at.client,
+        discovery=at.discovery,
+        tracker=at.tracker,
+        clock=attempt.context.clock,
         rng=rng,
         superseded=attempt.run.work.superseded,
         find_news=find_news,

@@ -13,15 +13,15 @@ from api import durations, meta
 from kube import errors, pool, prune
 from kube.changes import Action
 from kube.tracker import Mode
-from reconcilers import steps
+from reconcilers import steps, targets
 from reconcilers.kustomization import applying, timing
 
 if TYPE_CHECKING:
     from api.kustomize import KustomizationSpec
     from kube.changes import ChangeSet
     from kube.objects import ObjectId
-    from reconcilers.context import ClusterContext
     from reconcilers.kustomization.attempt import Attempt
+    from reconcilers.targets import Target
 
 DELETED: Final = "Deleted"
 """Reason of the event that lists what was deleted; Flux says what Ready's reason was before."""
@@ -48,17 +48,28 @@ async def finalise(attempt: Attempt) -> None:
     """
     entries = applying.recorded(attempt)
     if entries and deletes(attempt.item.spec):
-        changes = await _delete(attempt, entries)
-        attempt.notice(DELETED, applying.describe_pruned(changes))
-        if attempt.item.spec.deletion_policy == _WAIT:
-            await _wait(attempt, changes)
+        await _clear(attempt, entries)
     steps.publish(attempt.context, attempt.kind, attempt.item, attempt.notices)
     await steps.remove_finalizer(attempt.context, attempt.kind, attempt.item)
 
 
+async def _clear(attempt: Attempt, entries: list[tuple[ObjectId, str]]) -> None:
+    """Delete everything, or say what stays because the account that could is gone, as in Flux."""
+    context, item = attempt.context, attempt.item
+    if not await targets.may_act(context, item):
+        lines = "\n".join(str(obj) for obj, _ in entries)
+        attempt.notice(meta.PRUNE_FAILED, f"unable to prune objects: \n{lines}", severity="error")
+        return
+    attempt.opened = targets.find(context, item)
+    changes = await _delete(attempt, entries)
+    attempt.notice(DELETED, applying.describe_pruned(changes))
+    if item.spec.deletion_policy == _WAIT:
+        await _wait(attempt, changes)
+
+
 async def _delete(attempt: Attempt, entries: list[tuple[ObjectId, str]]) -> ChangeSet:
     try:
-        return await applying.delete(attempt, attempt.context.client, entries)
+        return await applying.delete(attempt, entries)
     except prune.PruneError as err:
         text = f"pruning for deleted resource failed: {err.message}"
         attempt.notice(meta.PRUNE_FAILED, text, severity="error")
@@ -82,19 +93,19 @@ async def _wait(attempt: Attempt, changes: ChangeSet) -> None:
 
 
 async def _until_gone(attempt: Attempt, obj: ObjectId, version: str) -> None:
-    tracker = attempt.context.tracker
+    tracker = attempt.target.tracker
     pause_s = _POLL_S if tracker.mode(obj) is Mode.POLL else RECHECK_S
     with tracker.feed.subscribe([obj]) as changes:
-        while await _is_there(attempt.context, obj, version):
+        while await _is_there(attempt.target, obj, version):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await changes.wait()
 
 
-async def _is_there(context: ClusterContext, obj: ObjectId, version: str) -> bool:
+async def _is_there(at: Target, obj: ObjectId, version: str) -> bool:
     try:
-        resource = await context.discovery.for_group_kind(obj.group, obj.kind, version)
-        await context.client.metadata(resource, obj.namespace, obj.name)
+        resource = await at.discovery.for_group_kind(obj.group, obj.kind, version)
+        await at.client.metadata(resource, obj.namespace, obj.name)
     except errors.NotFound:
         return False
     return True

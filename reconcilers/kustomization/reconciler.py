@@ -19,7 +19,7 @@ from kube import errors
 from kube.apply import ApplyError, ApplyOptions
 from kube.fights import Fights
 from kube.objects import GVK
-from reconcilers import dependencies, steps
+from reconcilers import dependencies, steps, targets
 from reconcilers.kustomization import (
     applying,
     build,
@@ -92,16 +92,8 @@ class KustomizationReconciler:
             meta.KUSTOMIZE_STATUS_MANAGER,
             meta.KUSTOMIZE_MANAGER,
         )
-        directory = context.data_dir / "builds"
-        self._store = store.Store(directory)
-        self._builder = build.Builder(
-            self._store,
-            context.threads,
-            context.processes,
-            tools=context.tools,
-            settings=context.settings,
-            directory=directory,
-        )
+        self._directory = context.data_dir / "builds"
+        self._store = store.Store(self._directory)
         self._drifts = drifts.Drifts(Fights(context.clock), context.clock)
         context.tracker.on_drift = drifts.Listener(self._drifts, context.tracker.on_drift)
         self._known: dict[ObjectRef, _Known] = {}
@@ -177,7 +169,9 @@ class KustomizationReconciler:
 
     async def _correct(self, attempt: Attempt, current: Build) -> None:
         due = self._drifts.due(attempt.ref)
-        if due:
+        if attempt.opened is None:
+            attempt.opened = targets.present(self._context, attempt.item)
+        if due and attempt.opened is not None:
             await applying.correct(attempt, current, due)
             self._drifts.settle(attempt.ref, due)
             attempt.publish()
@@ -226,10 +220,11 @@ class KustomizationReconciler:
         attempt.artifact = artifact
         await inputs.check_dependencies(context, item, artifact.revision)
         found = self._inputs(item)
+        attempt.opened = targets.find(context, item)
         attempt.step("Fetching manifests")
         current = await self._build(attempt, found)
         changes = await self._apply(attempt, current, found)
-        await applying.remove_stale(attempt, context.client, changes)
+        await applying.remove_stale(attempt, changes)
         known = self._remember(attempt, found, current)
         known.seen.judge_by(rules)
         await checks.run(
@@ -265,7 +260,7 @@ class KustomizationReconciler:
             await variables.gather(self._context, attempt.item),
         )
         try:
-            built = await self._builder.build(request)
+            built = await self._builder().build(request)
         except planning.PathNotFound as err:
             raise TransientError(meta.ARTIFACT_FAILED, str(err)) from err
         except manifest.BuildError as err:
@@ -279,6 +274,18 @@ class KustomizationReconciler:
         attempt.digest = built.build.digest
         return built.build
 
+    def _builder(self) -> build.Builder:
+        """Return a builder under the settings as they are now."""
+        context = self._context
+        return build.Builder(
+            self._store,
+            context.threads,
+            context.processes,
+            tools=context.tools,
+            settings=context.settings,
+            directory=self._directory,
+        )
+
     async def _apply(
         self, attempt: Attempt, current: Build, found: tuple[object, ...]
     ) -> ChangeSet:
@@ -291,7 +298,7 @@ class KustomizationReconciler:
             verify=attempt.is_verification,
             at_interval=cause == _INTERVAL or attempt.is_requested,
         )
-        await self._watched(attempt.ref)
+        await self._watched(attempt)
         try:
             return await applying.apply(attempt, current, options)
         except store.StaleBuildError:
@@ -299,11 +306,11 @@ class KustomizationReconciler:
             await self._context.threads.run(self._store.drop, _file_name(attempt.ref))
             return await applying.apply(attempt, await self._build(attempt, found), options)
 
-    async def _watched(self, ref: ObjectRef) -> None:
+    async def _watched(self, attempt: Attempt) -> None:
         """Wait until the watches of what is owned have listed, so that nothing is asked in vain."""
         try:
             async with asyncio.timeout(_SYNC_TIMEOUT_S):
-                await self._context.tracker.synced(ref)
+                await attempt.target.tracker.synced(attempt.ref)
         except TimeoutError:
             text = f"the watches of its objects have not listed within {_SYNC_TIMEOUT_S:g}s"
             raise TransientError(meta.RECONCILIATION_FAILED, text) from None
@@ -318,8 +325,8 @@ class KustomizationReconciler:
 
     def _inputs(self, item: Kustomization) -> tuple[object, ...]:
         """Return what a run depends on, the request token last."""
-        own = item.metadata
-        return (own.uid, own.generation, self._artifact(item), item.requested_at)
+        own, settings = item.metadata, self._context.settings
+        return (own.uid, own.generation, self._artifact(item), settings, item.requested_at)
 
     def _artifact(self, item: Kustomization) -> tuple[str, ...]:
         """Return revision and digest of what the source offers; nothing where there is nothing."""

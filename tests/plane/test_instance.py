@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from api import meta
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
 from api.source import GitRepository
+from devcluster.access import KubectlError
 from kube import errors
 from reconcilers.instance import InstanceReconciler
 from runtime.errors import TerminalError, TransientError
@@ -171,6 +173,26 @@ async def test_an_instance_that_wants_another_version_of_flux_stalls(bench: Benc
     assert found["Ready"] == ("False", "BuildFailed", text)
     assert found["Stalled"] == ("True", "BuildFailed", text)
     assert not await bench.left()
+
+
+async def test_a_multitenant_instance_creates_the_account_of_its_sync_and_takes_it_away(
+    bench: Bench,
+) -> None:
+    await bench.create(cluster={"multitenant": True}, wait=False)
+    await bench.run()
+    kustomization = await bench.live(Kustomization)
+    assert kustomization["spec"]["serviceAccountName"] == "kustomize-controller"
+    await bench.run()  # finds both and leaves them alone
+    events = [each.message for each in bench.desk.events if "kustomize-controller" in each.message]
+    assert len(events) == 1
+    who = "--as=system:serviceaccount:flux-system:kustomize-controller"
+    ask = ("auth", "can-i", "create", "clusterroles", who)
+    assert (await asyncio.to_thread(bench.desk.cluster.kubectl, *ask)).strip() == "yes"
+    await bench.create(wait=False)
+    await bench.run()
+    assert "serviceAccountName" not in (await bench.live(Kustomization))["spec"]
+    with pytest.raises(KubectlError):
+        await asyncio.to_thread(bench.desk.cluster.kubectl, *ask)
 
 
 async def test_an_instance_is_ready_when_its_pair_is(bench: Bench) -> None:
@@ -345,8 +367,8 @@ async def test_a_pair_that_never_gets_ready_is_a_failure_that_can_heal(bench: Be
 
 
 async def test_what_is_not_served_stalls_and_creates_nothing(bench: Bench) -> None:
-    await bench.create(cluster={"multitenant": True})
-    with pytest.raises(TerminalError, match=r"spec\.cluster\.multitenant"):
+    await bench.create(cluster={"objectLevelWorkloadIdentity": True})
+    with pytest.raises(TerminalError, match=r"spec\.cluster\.objectLevelWorkloadIdentity"):
         await bench.run()
     found = await bench.conditions()
     assert found["Stalled"][:2] == ("True", "FieldNotServed")

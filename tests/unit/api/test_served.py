@@ -62,7 +62,6 @@ def test_a_git_repository_of_this_version_is_served(change: dict[str, Any]) -> N
     [
         ({"sourceRef": {"kind": "Bucket", "name": "b"}}, "sourceRef.kind=Bucket"),
         ({"decryption": {"provider": "sops"}}, "decryption"),
-        ({"serviceAccountName": "a"}, "serviceAccountName"),
         ({"kubeConfig": {"secretRef": {"name": "a"}}}, "kubeConfig"),
         ({"ignore": [{"paths": ["/a"]}]}, "ignore"),
     ],
@@ -111,7 +110,6 @@ def test_a_receiver_of_these_types_is_served(type_: str) -> None:
         ({"sync": INSTANCE["sync"] | {"kind": "Bucket"}}, "sync.kind=Bucket"),
         ({"sync": INSTANCE["sync"] | {"provider": "aws"}}, "sync.provider=aws"),
         ({"sharding": {"shards": ["a"]}}, "sharding"),
-        ({"cluster": {"multitenant": True}}, "cluster.multitenant"),
         (
             {"cluster": {"objectLevelWorkloadIdentity": True}},
             "cluster.objectLevelWorkloadIdentity",
@@ -138,13 +136,14 @@ def test_an_instance_names_what_is_not_served(change: dict[str, Any], path: str)
         {"components": ["source-controller", "helm-controller"]},
         {"distribution": {"version": "2.x", "registry": "r", "artifact": "oci://a"}},
         {"cluster": {"size": "large", "networkPolicy": False, "type": "openshift"}},
+        {"cluster": {"multitenant": True, "tenantDefaultServiceAccount": "a"}},
         {"storage": {"class": "fast", "size": "1Gi"}},
         {"kustomize": {"patches": [{"patch": "x", "target": {"kind": "Deployment"}}]}},
         {"sync": None},
         {"sync": INSTANCE["sync"] | {"provider": "github"}},
     ],
 )
-def test_what_has_no_meaning_outside_a_cluster_is_only_a_record(change: dict[str, Any]) -> None:
+def test_what_an_instance_says_of_these_is_served_or_only_a_record(change: dict[str, Any]) -> None:
     assert unserved(FluxInstance, INSTANCE, change) == ()
 
 
@@ -154,8 +153,7 @@ def test_what_has_no_meaning_outside_a_cluster_is_only_a_record(change: dict[str
         (None, False),
         ({}, False),
         ({"size": "small"}, False),
-        ({"multitenant": True}, True),
-        ({"tenantDefaultServiceAccount": "deployer"}, True),
+        ({"multitenant": True, "tenantDefaultServiceAccount": "deployer"}, False),
         ({"multitenantWorkloadIdentity": True}, True),
         ({"tenantDefaultDecryptionServiceAccount": "a"}, True),
         ({"tenantDefaultKubeConfigServiceAccount": "a"}, True),

@@ -13,6 +13,7 @@ from api.instance import DEFAULT_COMPONENTS, FluxInstance
 from api.kustomize import Kustomization
 from api.source import GitRepository
 from reconcilers import instance
+from reconcilers.context import ReconcileSettings
 from reconcilers.instance import outcome, scope, sync
 
 SYNC = {"kind": "GitRepository", "url": "https://h/r", "ref": "refs/heads/main", "path": "./"}
@@ -40,9 +41,45 @@ def test_components_switch_reconcilers() -> None:
     assert instance.components(flux(components=["source-controller"])) == {"source-controller"}
 
 
-@pytest.mark.parametrize("switch", [{"multitenant": True}, {"tenantDefaultServiceAccount": "a"}])
+@pytest.mark.parametrize(
+    "switch",
+    [{"objectLevelWorkloadIdentity": True}, {"tenantDefaultDecryptionServiceAccount": "a"}],
+)
 def test_tenants_that_cannot_be_kept_apart_are_not_served_at_all(switch: dict[str, Any]) -> None:
     assert instance.components(flux(cluster=switch)) == frozenset()
+
+
+def test_multitenancy_locks_references_bases_and_identity() -> None:
+    locked = instance.locked(ReconcileSettings(), flux(cluster={"multitenant": True}))
+    assert locked == ReconcileSettings(
+        no_cross_namespace_refs=True, allow_remote_bases=False, default_service_account="default"
+    )
+    named = {"multitenant": True, "tenantDefaultServiceAccount": "deployer"}
+    found = instance.locked(ReconcileSettings(), flux(cluster=named))
+    assert found.default_service_account == "deployer"
+
+
+def test_an_instance_tightens_the_settings_of_the_machine_and_never_loosens_them() -> None:
+    strict = ReconcileSettings(no_cross_namespace_refs=True, default_service_account="mine")
+    assert instance.locked(strict, None) is strict
+    assert instance.locked(strict, flux(cluster={"multitenant": False})) is strict
+    named = {"multitenant": True, "tenantDefaultServiceAccount": "theirs"}
+    assert instance.locked(strict, flux(cluster=named)).default_service_account == "mine"
+
+
+def test_a_default_account_alone_is_no_multitenancy_as_in_the_operator() -> None:
+    only = flux(cluster={"tenantDefaultServiceAccount": "a"})
+    assert instance.locked(ReconcileSettings(), only) == ReconcileSettings()
+
+
+def test_multitenant_sync_acts_as_the_account_that_flux_installs() -> None:
+    account, binding, _, kustomization = sync.manifests(flux(cluster={"multitenant": True}))
+    assert kustomization["spec"]["serviceAccountName"] == account["metadata"]["name"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": "kustomize-controller", "namespace": "flux-system"}
+    ]
+    assert binding["roleRef"]["name"] == "cluster-admin"
+    assert "serviceAccountName" not in sync.manifests(flux())[-1]["spec"]
 
 
 @pytest.mark.parametrize(
