@@ -16,7 +16,7 @@ import io
 import os
 import socket
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypedDict
 
 import aiohttp
@@ -220,7 +220,8 @@ class Transport:
                 self._count(str(response.status), call.method)
                 if response.status != 200:
                     await self._refuse_stream(response, generation)
-                yield response.content.iter_any()
+                with self._counting_watch():
+                    yield response.content.iter_any()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(error) from error
 
@@ -306,6 +307,11 @@ class Transport:
         if isinstance(error, _LOST):
             return _ConnectionLost(f"{server} closed the connection")
         return errors.Unreachable(f"the exchange with {server} broke: {type(error).__name__}")
+
+    def _counting_watch(self) -> AbstractContextManager[None]:
+        if self._metrics is None:
+            return nullcontext()
+        return self._metrics.watches.labels(self.cluster).track_inprogress()
 
     def count_managed(self, verb: str) -> None:
         """Count a request that is about a managed object."""

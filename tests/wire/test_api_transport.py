@@ -290,6 +290,32 @@ async def test_requests_are_counted_by_status_in_the_metrics() -> None:
         assert counter._value.get() == 1
 
 
+async def test_open_watches_are_counted_in_the_metrics() -> None:
+    release = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"{}\n")
+        await release.wait()
+        return response
+
+    metrics = Metrics()
+
+    def count() -> float | None:
+        return metrics.registry.get_sample_value("gitopsd_watches", {"cluster": "c"})
+
+    async with (
+        server(handler) as url,
+        Client(await connect(Material(server=url)), cluster="c", metrics=metrics) as client,
+    ):
+        async with client.watch(CONFIG_MAPS, resource_version="1", timeout_s=60) as lines:
+            await anext(lines)
+            assert count() == 1
+            release.set()
+        assert count() == 0
+
+
 @pytest.fixture(scope="module")
 def ca() -> trustme.CA:
     return trustme.CA()
