@@ -59,7 +59,8 @@ async def test_multitenant_instance_takes_the_daemons_rights_from_tenants_at_onc
 
     async def message() -> str:
         found = json.loads(await kubectl("get", "ks", "-n", namespace, namespace, "-o", "json"))
-        return next(c["message"] for c in found["status"]["conditions"] if c["type"] == "Ready")
+        told = {each["type"]: each["message"] for each in found["status"]["conditions"]}
+        return str(told["Ready"])
 
     repo = git_server.repo("fleet")
     file = kustomizer.config_map("a", namespace, k="1")
