@@ -106,10 +106,16 @@ def _describe(error: Exception, credentials: Credentials) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and what it was raised from, the innermost first."""
+    """Yield an exception and what it was raised from, the innermost first.
+
+    What is behind the failure of a proxy is not told from what is behind a server's, so that is
+    the innermost.
+    """
     chain: list[BaseException] = []
     while error is not None and len(chain) < 10:
         chain.append(error)
+        if isinstance(error, http.ProxyError):
+            break
         reason = getattr(error, "reason", None)
         error = reason if isinstance(reason, BaseException) else error.__cause__
     return reversed(chain)
@@ -125,8 +131,23 @@ def _known(error: BaseException, *, authorized: bool) -> str:
             )
         case NotGitRepository():
             return "repository not found"
+        case HangupException() | http.ProtocolError():
+            return "the server closed the connection before its answer was complete"
+        case gitclient.StatusError():
+            return f"{_STATUSES.get(error.status, 'unexpected answer')}: {error}"
+        case http.HTTPError():
+            return _connecting(error)
+        case _:
+            return ""
+
+
+def _connecting(error: http.HTTPError) -> str:
+    match error:
         case http.SSLError():
             return f"TLS handshake failed: {_tls(error)}"
+        case http.ProxyError():
+            inner = error.original_error
+            return f"cannot connect to the proxy: {inner.__cause__ or inner}"
         case http.NameResolutionError():
             return f"cannot resolve the host name: {error.__cause__ or error}"
         case http.NewConnectionError():
@@ -135,10 +156,6 @@ def _known(error: BaseException, *, authorized: bool) -> str:
             return "the server did not accept a connection in time"
         case http.ReadTimeoutError():
             return "the server stopped answering"
-        case HangupException() | http.ProtocolError():
-            return "the server closed the connection before its answer was complete"
-        case gitclient.StatusError():
-            return f"{_STATUSES.get(error.status, 'unexpected answer')}: {error}"
         case _:
             return ""
 

@@ -267,16 +267,18 @@ class Api:
     ) -> _Answer:
         """Send a request once. A token granted twice does no harm: the first ends by itself."""
         app = self._app
+        is_tunnel = app.base_url.startswith("https:")
+        through = app.proxy.headers if app.proxy else {}
         connector = aiohttp.TCPConnector(ssl=context, limit=1)
         async with (
             aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session,
             session.request(
                 method,
                 f"{app.base_url}{path}",
-                headers=_headers(authorization),
+                headers=_headers(authorization) | ({} if is_tunnel else through),
                 allow_redirects=False,
                 proxy=app.proxy.address if app.proxy else None,
-                proxy_auth=_login(app),
+                proxy_headers=through if is_tunnel else None,
             ) as response,
         ):
             body = await _read(response)
@@ -349,13 +351,6 @@ def _headers(authorization: str) -> dict[str, str]:
         "User-Agent": f"gitopsd/{api.__version__}",
         "X-GitHub-Api-Version": _VERSION,
     }
-
-
-def _login(app: App) -> aiohttp.BasicAuth | None:
-    """Return what to present to the proxy."""
-    if app.proxy is None or not app.proxy.username:
-        return None
-    return aiohttp.BasicAuth(app.proxy.username, app.proxy.password)
 
 
 def _is_throttled(answer: _Answer) -> bool:

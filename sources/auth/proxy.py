@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from sources.auth import basic, errors, tls
 
@@ -77,4 +77,6 @@ def from_secret(data: Mapping[str, bytes], name: str) -> Proxy:
         )
     username, password = basic.text(data, "username", name), basic.text(data, "password", name)
     bare = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    return Proxy(bare, username or (parts.username or ""), password or (parts.password or ""))
+    if not username:
+        username, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return Proxy(bare, username, password)

@@ -18,7 +18,7 @@ import datetime as dt
 import itertools
 import json
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import format_datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -89,7 +89,8 @@ class GitHub:
 
     def app(self, *, installation: str = "", owner: str = "", **options: Any) -> App:
         """Return the App as a user of the daemon describes it."""
-        return github_app.make(
+        through = options.pop("proxy", None)
+        made = github_app.make(
             APP_ID,
             options.pop("private_key", pem(self.key)),
             installation=installation,
@@ -97,6 +98,7 @@ class GitHub:
             base_url=self.url,
             trust=options.pop("trust", tls.SYSTEM),
         )
+        return replace(made, proxy=through)
 
     def secret(self, **changes: str) -> dict[str, str]:
         """Return a Secret's ``stringData`` in Flux's layout."""
