@@ -62,8 +62,6 @@ def message(paths: tuple[str, ...]) -> str:
 
 def _git_repository(obj: GitRepository) -> Iterator[str]:
     spec = obj.spec
-    if spec.url.lower().startswith("ssh://"):
-        yield "url=ssh://"
     if spec.provider not in GIT_PROVIDERS:
         yield f"provider={spec.provider}"
     yield from _set(

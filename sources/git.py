@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sources import gitclient, giterrors, gitmirror, gitref, gitstore, gittree
+from sources import gitclient, giterrors, gitmirror, gitref, gitssh, gitstore, gittree
 from sources.auth import basic, github_tokens, tls
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Repository:
     """A remote repository and how to talk to it."""
 
     url: str
-    """HTTP(S), without user information."""
+    """HTTP(S) without user information, or SSH, with the user."""
     credentials: Credentials = basic.ANONYMOUS
     proxy: Proxy | None = None
     """On the way to it."""
@@ -234,10 +234,14 @@ class GitFetcher:
         )
         return mirror
 
-    def _connect(self, repository: Repository) -> tuple[gitclient.Remote, gitstore.Store]:
+    def _connect(
+        self, repository: Repository
+    ) -> tuple[gitclient.Remote | gitssh.Remote, gitstore.Store]:
         context = self._context(repository)
         self._delete_unused()
         store = gitstore.Store(self._directory / repository.key, repository.url)
+        if repository.credentials.ssh is not None:
+            return gitssh.Remote(repository.url, repository.credentials.ssh), store
         return gitclient.Remote(repository.url, context, repository.proxy), store
 
     def _context(self, repository: Repository) -> ssl.SSLContext | None:

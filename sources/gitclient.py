@@ -70,6 +70,7 @@ class Abort:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
+        self._stops: list[Callable[[], None]] = []
         self.is_triggered = False
 
     @contextmanager
@@ -103,10 +104,20 @@ class Abort:
                 self._sockets.append(sock)
         self.check()
 
+    def on_trigger(self, stop: Callable[[], None]) -> None:
+        """Remember what else ends the call; it may come from any thread and must not block."""
+        with self._lock:
+            self._stops.append(stop)
+        if self.is_triggered:
+            stop()
+        self.check()
+
     def trigger(self) -> None:
         """End the calls, now and from any thread. Does not wait for them."""
         with self._lock:
             self.is_triggered = True
+            for stop in self._stops:
+                stop()
             for sock in self._sockets:
                 with suppress(OSError):  # closed meanwhile
                     # SSLSocket.shutdown would pull the TLS state from under the reading thread.
@@ -145,7 +156,7 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _WatchedTls  # type: ignore[mutable-override]  # how urllib3 is extended
 
 
-class _Haves:
+class Haves:
     """What dulwich asks for the commits we have: each once, all of them shallow."""
 
     def __init__(self, commits: Sequence[ObjectID]) -> None:
@@ -364,7 +375,7 @@ class Remote:
             client.fetch_pack(
                 self._path,
                 choose,
-                _Haves([ObjectID(sha.encode()) for sha in haves] if depth else []),
+                Haves([ObjectID(sha.encode()) for sha in haves] if depth else []),
                 receive,
                 depth=depth,
                 ref_prefix=[],

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runtime.limits import Processes, Threads
+    from sources import gitssh
     from sources.auth.basic import Credentials
     from sources.auth.github_tokens import Tokens
     from sources.gitclient import Abort, Remote
@@ -55,7 +56,7 @@ class Mirror:
 
     def __init__(
         self,
-        remote: Remote,
+        remote: Remote | gitssh.Remote,
         store: Store,
         threads: Threads,
         processes: Processes,

@@ -6,13 +6,14 @@ import base64
 import binascii
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from api import durations
 from kube import errors
 from kube.objects import GVK, Resource
 from runtime.errors import TerminalError, TransientError
 from sources import git
-from sources.auth import basic, github_app, proxy
+from sources.auth import basic, github_app, proxy, ssh
 from sources.auth.errors import AUTHENTICATION_FAILED, CredentialsError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 URL_INVALID: Final = "URLInvalid"
 PROVIDER_INVALID: Final = "InvalidProviderConfiguration"
 GITHUB: Final = "github"
+SSH: Final = "ssh://"
 DEFAULT_TIMEOUT_S: Final = 60.0
 
 _NO_APP: Final = "secretRef with github app data must be specified when provider is set to github"
@@ -38,6 +40,9 @@ async def repository(context: ClusterContext, obj: GitRepository) -> git.Reposit
         TransientError: a Secret is missing or cannot be used.
         TerminalError: the URL does not parse, or there is no App for provider ``github``.
     """
+    timeout_s = durations.parse_or(obj.spec.timeout, DEFAULT_TIMEOUT_S)
+    if obj.spec.url.lower().startswith(SSH):
+        return git.Repository(_ssh_url(obj), await _identity(context, obj), timeout_s=timeout_s)
     through = await _proxy(context, obj)
     credentials = await _credentials(context, obj, through)
     try:
@@ -46,7 +51,6 @@ async def repository(context: ClusterContext, obj: GitRepository) -> git.Reposit
         raise unusable(err) from err
     except ValueError as err:
         raise TerminalError(URL_INVALID, f"failed to parse url: {err}") from err
-    timeout_s = durations.parse_or(obj.spec.timeout, DEFAULT_TIMEOUT_S)
     return git.Repository(url, credentials, through, timeout_s)
 
 
@@ -55,6 +59,38 @@ def unusable(error: CredentialsError) -> TransientError:
     return TransientError(
         AUTHENTICATION_FAILED, f"failed to configure authentication options: {error}"
     )
+
+
+def _ssh_url(obj: GitRepository) -> str:
+    """Return the URL without a password, which SSH has no use for.
+
+    Raises:
+        TerminalError: it does not parse, or names no host or repository.
+    """
+    try:
+        parts = urlsplit(obj.spec.url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError as err:
+        raise TerminalError(URL_INVALID, f"failed to parse url: {err}") from err
+    if not parts.hostname or not parts.path.strip("/"):
+        raise TerminalError(URL_INVALID, "failed to parse url: an ssh URL is ssh://user@host/path")
+    user = f"{parts.username}@" if parts.username else ""
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"ssh://{user}{host}{port}{parts.path}"
+
+
+async def _identity(context: ClusterContext, obj: GitRepository) -> Credentials:
+    if obj.spec.secret_ref is None:
+        text = "an ssh URL needs a secretRef with 'identity' and 'known_hosts'"
+        raise unusable(CredentialsError(text))
+    if obj.spec.proxy_secret_ref is not None:
+        text = "failed to configure proxy options: proxies are for http and https, not for ssh"
+        raise TransientError(AUTHENTICATION_FAILED, text)
+    name, data = await _secret(context, obj, obj.spec.secret_ref.name)
+    try:
+        return basic.Credentials(ssh=ssh.from_secret(data, name))
+    except CredentialsError as err:
+        raise unusable(err) from err
 
 
 async def _proxy(context: ClusterContext, obj: GitRepository) -> Proxy | None:

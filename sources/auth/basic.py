@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sources.auth.github_app import App
+    from sources.auth.ssh import Identity
 
 CredentialsError = errors.CredentialsError
 
@@ -30,6 +31,8 @@ class Credentials:
     bearer_token: str = field(default="", repr=False)
     trust: tls.Trust = tls.SYSTEM
     """How to verify the remote, and the certificate to present to it."""
+    ssh: Identity | None = None
+    """For ``ssh`` URLs; then nothing else counts."""
     app: App | None = None
     """The GitHub App whose tokens to present; then there is no other authorization."""
 
@@ -46,7 +49,8 @@ class Credentials:
     def identity(self) -> str:
         """A digest that differs for different credentials and tells nothing of them."""
         app = self.app.identity if self.app else b""
-        parts = (self.authorization.encode(), self.trust.identity, app)
+        key = self.ssh.identity if self.ssh else b""
+        parts = (self.authorization.encode(), self.trust.identity, app, key)
         return tls.digest(b"git-credentials", *parts).hex()
 
 

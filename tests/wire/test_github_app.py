@@ -254,7 +254,6 @@ async def serving(hub: GitHub, folder: Path) -> AsyncIterator[GitServer]:
         await asyncio.to_thread(server.__exit__, None, None, None)
 
 
-@pytest.mark.blocking("makes repositories")
 async def test_repositories_are_fetched_with_one_token_that_is_nowhere_to_be_seen(
     hub: GitHub, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -275,7 +274,6 @@ async def test_repositories_are_fetched_with_one_token_that_is_nowhere_to_be_see
         assert all(token not in request.path for request in server.requests)
 
 
-@pytest.mark.blocking("makes repositories")
 async def test_renewed_token_keeps_store_and_connections(hub: GitHub, tmp_path: Path) -> None:
     hub.lives = dt.timedelta(seconds=github_tokens.RENEW_BEFORE_S - 1)
     credentials = basic.Credentials(app=hub.app(installation="7"))
@@ -292,7 +290,6 @@ async def test_renewed_token_keeps_store_and_connections(hub: GitHub, tmp_path: 
         assert len(hub.tokens) > 1
 
 
-@pytest.mark.blocking("makes repositories")
 async def test_repository_that_the_installation_does_not_include_says_so(
     hub: GitHub, tmp_path: Path
 ) -> None:
@@ -311,7 +308,6 @@ async def test_repository_that_the_installation_does_not_include_says_so(
     )
 
 
-@pytest.mark.blocking("makes repositories")
 async def test_refusal_by_github_reaches_everybody_who_listed(hub: GitHub, tmp_path: Path) -> None:
     hub.installations[7].is_suspended = True
     credentials = basic.Credentials(app=hub.app(installation="7"))

@@ -34,7 +34,6 @@ def unserved(kind: Any, base: dict[str, Any], change: dict[str, Any]) -> tuple[s
 @pytest.mark.parametrize(
     ("change", "path"),
     [
-        ({"url": "ssh://git@host/repo"}, "url=ssh://"),
         ({"provider": "aws"}, "provider=aws"),
         ({"include": [{"repository": {"name": "a"}}]}, "include"),
         ({"recurseSubmodules": True}, "recurseSubmodules"),
@@ -49,8 +48,8 @@ def test_a_git_repository_names_what_is_not_served(change: dict[str, Any], path:
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"provider": "generic"}, {"provider": "github"}, {"proxySecretRef": {"name": "a"}},
-     {"secretRef": {"name": "a"}}, {"ref": {"semver": ">1"}},
+    [{}, {"url": "ssh://git@host/repo"}, {"provider": "generic"}, {"provider": "github"},
+     {"proxySecretRef": {"name": "a"}}, {"secretRef": {"name": "a"}}, {"ref": {"semver": ">1"}},
      {"ignore": ""}, {"suspend": True}, {"include": []}],
 )  # fmt: skip
 def test_a_git_repository_of_this_version_is_served(change: dict[str, Any]) -> None:
