@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PEM = "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n"
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    file = tmp_path / "key"
+    file.write_text(PEM)
+    return file
+
+
+def exported(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, str]:
+    assert main.main(["create", "secret", *argv, "--export", "-n", "apps"]) == 0
+    manifest = yaml.safe_load(capsys.readouterr().out)
+    assert (manifest["kind"], manifest["type"]) == ("Secret", "Opaque")
+    assert manifest["metadata"] == {"name": "fleet", "namespace": "apps"}
+    content: dict[str, str] = manifest["stringData"]
+    return content
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    assert main.main(["create", "secret", *argv, "--export"]) == 2
+    return capsys.readouterr().err
+
+
+def test_user_and_password(capsys: pytest.CaptureFixture[str]) -> None:
+    found = exported(capsys, "git", "fleet", "--username", "ada", "--password", "no: yaml")
+    assert found == {"username": "ada", "password": "no: yaml"}
+
+
+def test_password_from_a_file_stays_out_of_the_history(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "pw").write_text("secret\n")
+    found = exported(capsys, "git", "fleet", "--username=a", f"--password-file={tmp_path}/pw")
+    assert found["password"] == "secret"
+
+
+def test_token_from_standard_input(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("t0ken\n"))
+    assert exported(capsys, "git", "fleet", "--bearer-token-file=-") == {"bearerToken": "t0ken"}
+
+
+def test_ssh_key_with_the_hosts_it_is_for(
+    capsys: pytest.CaptureFixture[str], key: Path, tmp_path: Path
+) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text("github.com ssh-ed25519 AAAA\n")
+    argv = [f"--private-key-file={key}", f"--known-hosts-file={hosts}"]
+    assert exported(capsys, "git", "fleet", *argv) == {
+        "identity": PEM,
+        "known_hosts": "github.com ssh-ed25519 AAAA\n",
+    }
+
+
+def test_certificates(capsys: pytest.CaptureFixture[str], key: Path) -> None:
+    argv = [f"--ca-crt-file={key}", f"--tls-crt-file={key}", f"--tls-key-file={key}"]
+    assert set(exported(capsys, "git", "fleet", *argv)) == {"ca.crt", "tls.crt", "tls.key"}
+
+
+def test_github_app(capsys: pytest.CaptureFixture[str], key: Path) -> None:
+    argv = ["--app-id=1", "--app-installation-owner=acme", f"--app-private-key={key}"]
+    assert exported(capsys, "github-app", "fleet", *argv) == {
+        "githubAppID": "1",
+        "githubAppInstallationOwner": "acme",
+        "githubAppPrivateKey": PEM,
+    }
+
+
+def test_proxy(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["--address=http://proxy:3128", "--username=a", "--password=b"]
+    assert set(exported(capsys, "proxy", "fleet", *argv)) == {"address", "username", "password"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        (["git", "fleet"], "nothing to write; see `gitopsd create secret git --help`"),
+        (["git", "Fleet", "--username=a"], "'Fleet' is no name of a Secret"),
+        (["git", "fleet", "--password=a"], "password requires a username"),
+        (["git", "fleet", "--private-key-file=KEY"], "key 'known_hosts' is missing"),
+        (["git", "fleet", "--tls-crt-file=KEY"], "needs 'tls.key' too"),
+        (["git", "fleet", "--ca-crt-file=/nowhere"], "/nowhere: No such file"),
+        (
+            ["git", "fleet", "--password=a", "--password-file=KEY"],
+            "give --password or --password-file, not both",
+        ),
+        (["github-app", "fleet", "--app-id=1"], "key 'githubAppPrivateKey' is missing or empty"),
+        (["github-app", "fleet", "--app-id=1", "--app-private-key=KEY"], "must be given"),
+        (["proxy", "fleet", "--address=socks5://p"], "socks5 is not served"),
+    ],
+)
+def test_what_the_daemon_could_not_use_is_refused(
+    capsys: pytest.CaptureFixture[str], key: Path, argv: list[str], text: str
+) -> None:
+    message = refused(capsys, *(each.replace("KEY", str(key)) for each in argv))
+    assert text in message
+    assert "PRIVATE KEY-----" not in message
