@@ -80,7 +80,6 @@ def _kustomization(obj: Kustomization) -> Iterator[str]:
     yield from _set(
         ("decryption", spec.decryption),
         ("kubeConfig", spec.kube_config),
-        ("ignore", spec.ignore),
     )
 
 

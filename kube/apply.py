@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kube.client import Applied, Client
     from kube.desired import Desired, ManifestReader
     from kube.discovery import Discovery
+    from kube.ignore import Rules
     from kube.objects import ObjectId
     from kube.stages import Stage
     from kube.tracker import Tracker
@@ -61,6 +62,8 @@ class ApplyOptions:
     """Kinds of the custom stage, see `kube.stages.stage_of`."""
     stage_timeout_s: float = 60.0
     """How long a stage waits for its objects, in seconds."""
+    ignore: Rules | None = None
+    """Which fields are left to others."""
     before_write: Callable[[], Awaitable[None]] | None = None
     """Called once, before the first write; not called when there is nothing to write."""
 
@@ -137,6 +140,7 @@ class Applier:
             force=options.force,
             verify=options.verify,
             at_interval=options.at_interval,
+            rules=options.ignore,
         )
         changes = ChangeSet()
         with self._tracker.processing(owner):
@@ -182,6 +186,7 @@ class Applier:
                 state.failures[each.id] = error.text
                 continue
             state.members.append(target)
+            examine.note_ignored(session, target)
             verdict = examine.recall(session, target, due)
             if verdict is None:
                 unknown.append(target)

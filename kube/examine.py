@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from kube import drift, errors, ownership, wording
+from kube import drift, errors, ignore, normalise, ownership, wording
 from kube.desired import Flag
 from kube.target import Session, Target, Verdict
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _SETTLED: Final = dt.timedelta(minutes=1)
 """Age from which the time of our entry proves that nothing was applied since; covers clock skew."""
 
+_UNCOMPARED: Final = Flag.IGNORE | Flag.IF_NOT_PRESENT
+"""Objects that are not compared at all."""
 TRIES: Final = 3
 """Looks at an object that others keep writing to, before it is applied without knowing."""
 
@@ -43,6 +45,19 @@ async def locate(session: Session, desired: Desired) -> Target:
     if not resource.is_namespaced and desired.id.namespace:
         desired = replace(desired, id=desired.id._replace(namespace=""))
     return Target(desired, resource)
+
+
+def note_ignored(session: Session, target: Target) -> None:
+    """Find out which fields of an object are left to others, and tell the books."""
+    desired, rules = target.desired, session.rules
+    fields: tuple[ignore.FieldPath, ...] = ()
+    if rules is not None and rules.may_select(desired) and not desired.flags & _UNCOMPARED:
+        obj = orjson.loads(session.reader.read(desired))
+        pointers = rules.pointers(desired, obj)
+        fields = ignore.fields_of(obj, pointers)
+        if pointers:
+            session.ignored[desired.id] = pointers
+    session.ledger.ignore(session.owner, desired, fields)
 
 
 def recall(session: Session, target: Target, due: frozenset[object]) -> Verdict | None:
@@ -76,7 +91,7 @@ def is_known(session: Session, target: Target) -> bool:
     """Whether so much is known of an object that its apply may be its own dry run."""
     ledger, obj = session.ledger, target.desired.id
     live, baseline = ledger.live(obj), ledger.baseline(obj)
-    if session.verify or baseline is None or not baseline.ownership:
+    if session.verify or obj in session.ignored or baseline is None or not baseline.ownership:
         return False
     if live is None:
         return ledger.is_gone(obj)
@@ -104,15 +119,18 @@ async def ask(session: Session, target: Target) -> Verdict:
 
 
 async def send(session: Session, target: Target, *, dry_run: bool = False) -> Applied:
-    """Apply an object, taking over every field it declares.
+    """Apply an object, taking over every field it declares; an ignored field stays as it is.
+
+    A dry run is about the whole manifest, since it is what tells which ignored fields differ.
 
     Raises:
         ApiError: the server refused.
     """
     obj = target.desired.id
+    body = None if dry_run else session.bodies.get(obj)
     return await session.client.apply(
         target.resource,
-        session.reader.read(target.desired),
+        body or session.reader.read(target.desired),
         obj.namespace,
         obj.name,
         manager=session.identity.manager,
@@ -151,10 +169,13 @@ async def _compare(session: Session, target: Target, answer: Applied) -> Verdict
     """Decide about an object that exists, from the answer of its dry run."""
     ledger, desired = session.ledger, target.desired
     metadata = ownership.read(answer.raw)
-    wanted, known = ownership.look(metadata, session.identity), ledger.live(desired.id)
+    wanted = ledger.look(session.owner.kind, desired.id, metadata)
+    known = ledger.live(desired.id)
     if wanted.flags & Flag.IGNORE:
         ledger.settle_present(session.owner, desired, metadata)
         return Verdict.SKIP
+    if desired.id in session.ignored:
+        return await _compare_whole(session, target, answer)
     if _is_taken(desired.flags | wanted.flags):
         return Verdict.TAKE_OVER
     if known and known.ownership == wanted.ownership and _is_settled(session, metadata):
@@ -187,10 +208,35 @@ async def _compare_whole(session: Session, target: Target, answer: Applied) -> V
             raise wording.refused(obj, error) from error
     else:
         return Verdict.CONFIGURE
-    if drift.differs(wanted, live):
-        return Verdict.CONFIGURE
+    verdict = _judge(session, target, wanted, live)
+    if verdict is not Verdict.UNCHANGED:
+        return verdict
     session.ledger.record(session.owner, desired, orjson.dumps(live))
     return Verdict.UNCHANGED
+
+
+def _judge(session: Session, target: Target, wanted: JsonObject, live: JsonObject) -> Verdict:
+    """Compare what is not ignored; if some is, prepare a body that leaves it as it is."""
+    desired = target.desired
+    pointers = session.ignored.get(desired.id)
+    if not pointers:
+        return Verdict.CONFIGURE if drift.differs(wanted, live) else Verdict.UNCHANGED
+    metadata = ownership.read(orjson.dumps(live))
+    found = session.ledger.look(session.owner.kind, desired.id, metadata)
+    is_taken = _is_taken(desired.flags | found.flags)
+    others = [
+        orjson.loads(bytes(entry.fields_v1))
+        for entry in ownership.appliers(metadata, session.identity)
+        if not (is_taken and ownership.is_absorbed(entry, session.identity))
+    ]
+    body = orjson.loads(session.reader.read(desired))
+    session.bodies[desired.id] = normalise.canonical(
+        ignore.adapted(body, wanted=wanted, live=live, pointers=pointers, others=others)
+    )
+    if is_taken:
+        return Verdict.TAKE_OVER
+    is_other = drift.differs(ignore.without(wanted, pointers), ignore.without(live, pointers))
+    return Verdict.CONFIGURE if is_other else Verdict.UNCHANGED
 
 
 def _version(obj: JsonObject) -> str:

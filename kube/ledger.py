@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from api.meta import ObjectRef
+    from kube.ignore import FieldPath
     from kube.objects import ObjectId, PartialMeta
     from runtime.clock import Clock
 
@@ -72,6 +73,8 @@ class _Entry:
     baseline: Baseline | None = None
     is_gone: bool = False
     verified_s: float = 0.0
+    ignored: tuple[FieldPath, ...] = ()
+    """Fields that are left to others, and are no part of the ownership."""
 
 
 def _nobody_listens(_: ObjectRef, __: ObjectId, ___: Drift) -> None:
@@ -159,6 +162,23 @@ class Ledger:
         entry = self._entries.get(obj)
         return entry is not None and entry.is_gone
 
+    def ignore(self, owner: ObjectRef, desired: Desired, fields: tuple[FieldPath, ...]) -> None:
+        """Leave some fields of an object to others.
+
+        What was known of its ownership is not comparable when the fields are others than before,
+        so that the server has to be asked about the object.
+        """
+        entry = self._entries.get(desired.id)
+        if fields == (entry.ignored if entry else ()):
+            return
+        entry = self._own(owner, desired.id, desired.version)
+        entry.ignored, entry.baseline = fields, None
+
+    def look(self, owner_kind: str, obj: ObjectId, metadata: PartialMeta) -> Live:
+        """Condense an object's metadata, its ignored fields left out of the ownership."""
+        entry = self._entries.get(obj)
+        return look(metadata, IDENTITIES[owner_kind], entry.ignored if entry else ())
+
     def is_current(self, owner: ObjectRef, desired: Desired) -> bool:
         """Whether an object was applied as desired, by this owner, and nobody touched it since."""
         entry = self._entries.get(desired.id)
@@ -174,14 +194,14 @@ class Ledger:
 
     def settle(self, owner: ObjectRef, desired: Desired, metadata: PartialMeta) -> Live:
         """Note that an object is as desired, and this metadata is how that looks."""
-        live = look(metadata, IDENTITIES[owner.kind])
+        live = self.look(owner.kind, desired.id, metadata)
         is_kept = desired.flags & Flag.IF_NOT_PRESENT
         self._settle(owner, desired, live, b"" if is_kept else live.ownership)
         return live
 
     def settle_present(self, owner: ObjectRef, desired: Desired, metadata: PartialMeta) -> None:
         """Note an object that is only kept in existence; whoever changes it may."""
-        self._settle(owner, desired, look(metadata, IDENTITIES[owner.kind]), b"")
+        self._settle(owner, desired, self.look(owner.kind, desired.id, metadata), b"")
 
     def settle_absent(self, obj: ObjectId) -> None:
         """Note that an object is not there, as the server said just now."""
@@ -219,7 +239,7 @@ class Ledger:
             return
         if all(owner.kind != kind for owner in entry.owners) or _is_old_news(metadata, entry):
             return
-        live = look(metadata, identity)
+        live = look(metadata, identity, entry.ignored)
         entry.live, entry.is_gone = live, False
         self._suspects.pop(obj, None)
         self._recall(entry)

@@ -16,8 +16,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
+import orjson
 
 from api import meta
+from kube import ignore
 from kube.desired import DIGEST_SIZE, Flag, flags_of
 from kube.objects import ManagedField, PartialMeta, PartialObject
 
@@ -124,12 +126,20 @@ def read(raw: bytes) -> PartialMeta:
     return _DECODER.decode(raw).metadata
 
 
-def look(metadata: PartialMeta, identity: Identity) -> Live:
-    """Condense an object's metadata into what is remembered of it."""
+def look(
+    metadata: PartialMeta, identity: Identity, ignored: tuple[ignore.FieldPath, ...] = ()
+) -> Live:
+    """Condense an object's metadata into what is remembered of it.
+
+    Args:
+        metadata: the object's.
+        identity: whose ownership counts.
+        ignored: fields that anybody may take, see `kube.ignore.fields_of`.
+    """
     return Live(
         uid=metadata.uid,
         resource_version=version_of(metadata),
-        ownership=digest_of(metadata, identity.manager),
+        ownership=digest_of(metadata, identity.manager, ignored),
         owner=owner_of(metadata.labels, identity),
         flags=_live_flags(metadata, identity),
         is_deleting=metadata.deletion_timestamp is not None,
@@ -142,7 +152,9 @@ def version_of(metadata: PartialMeta) -> int:
     return int(version) if version.isdigit() else 0
 
 
-def digest_of(metadata: PartialMeta, manager: str) -> bytes:
+def digest_of(
+    metadata: PartialMeta, manager: str, ignored: tuple[ignore.FieldPath, ...] = ()
+) -> bytes:
     """Return the digest of an object's uid and of a manager's own apply entry.
 
     The entry of a subresource is another one. An object that the manager never applied has a
@@ -153,8 +165,14 @@ def digest_of(metadata: PartialMeta, manager: str) -> bytes:
     if entry is not None:
         state.update(f"\0{entry.manager}\0{entry.operation}\0{entry.api_version}\0".encode())
         state.update(f"{entry.time}\0".encode())
-        state.update(bytes(entry.fields_v1))
+        state.update(_without(entry.fields_v1, ignored) if ignored else bytes(entry.fields_v1))
     return state.digest()
+
+
+def _without(fields: msgspec.Raw, ignored: tuple[ignore.FieldPath, ...]) -> bytes:
+    """Return the JSON of a set of fields without some of them."""
+    kept = ignore.without_fields(orjson.loads(bytes(fields)), ignored)
+    return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
 
 
 def apply_entry(metadata: PartialMeta, manager: str) -> ManagedField | None:
@@ -163,6 +181,15 @@ def apply_entry(metadata: PartialMeta, manager: str) -> ManagedField | None:
         if entry.manager == manager and entry.operation == APPLY:
             return entry
     return None
+
+
+def appliers(metadata: PartialMeta, identity: Identity) -> Iterator[ManagedField]:
+    """Iterate over what other managers applied to the main resource."""
+    return (
+        entry
+        for entry in _main(metadata)
+        if entry.operation == APPLY and entry.manager != identity.manager
+    )
 
 
 def owner_of(labels: Mapping[str, str], identity: Identity) -> Owner | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from kube.client import Client
     from kube.desired import Desired, ManifestReader
     from kube.discovery import Discovery
+    from kube.ignore import Pointer, Rules
     from kube.ledger import Ledger
-    from kube.objects import Resource
+    from kube.objects import ObjectId, Resource
     from kube.ownership import Identity
     from runtime.clock import Clock
 
@@ -53,3 +54,9 @@ class Session:
     force: bool
     verify: bool
     at_interval: bool
+    rules: Rules | None = None
+    """Which fields are left to others."""
+    ignored: dict[ObjectId, tuple[Pointer, ...]] = field(default_factory=dict)
+    """The fields of each object that are."""
+    bodies: dict[ObjectId, bytes] = field(default_factory=dict)
+    """What is sent instead of the manifest where ignored fields are to stay as they are."""

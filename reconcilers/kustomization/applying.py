@@ -16,8 +16,10 @@ from api.meta import Inventory, InventoryEntry
 from kube import inventory, prune, stages
 from kube.apply import ApplyOptions
 from kube.changes import Action, ChangeSet
+from kube.ignore import Rules
 from kube.ledger import DriftKind
 from reconcilers.kustomization import store
+from runtime.errors import TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -91,6 +93,18 @@ def _warn_of_unknown_fields(
         attempt.notice(UNKNOWN_FIELDS, "\n".join(["fields that the kind does not have:", *lines]))
 
 
+def ignored(item: Kustomization) -> Rules | None:
+    """Return which fields ``spec.ignore`` leaves to others.
+
+    Raises:
+        TransientError: a rule cannot be read.
+    """
+    try:
+        return Rules(item.spec.ignore) if item.spec.ignore else None
+    except ValueError as err:
+        raise TransientError(meta.RECONCILIATION_FAILED, f"spec.ignore: {err}") from err
+
+
 async def correct(attempt: Attempt, build: Build, pending: dict[ObjectId, Pending]) -> None:
     """Put single objects right that somebody changed, and tell who did.
 
@@ -101,9 +115,14 @@ async def correct(attempt: Attempt, build: Build, pending: dict[ObjectId, Pendin
         ApplyError: an object was refused.
         StaleBuildError: the build's file is gone.
     """
+    spec = attempt.item.spec
+    try:
+        options = ApplyOptions(force=spec.force, ignore=ignored(attempt.item))
+    except TransientError:
+        return  # the run itself reports it
     wrong = {obj: item for obj, item in pending.items() if item.drift.kind is not DriftKind.MOVED}
     desired = _as_applied_last(build, wrong, attempt.target.tracker)
-    changes = await _send(attempt, build, desired, ApplyOptions(force=attempt.item.spec.force))
+    changes = await _send(attempt, build, desired, options)
     for change in changes:
         if change.action not in {Action.CREATED, Action.CONFIGURED}:
             continue

@@ -295,6 +295,7 @@ class KustomizationReconciler:
         cause = attempt.run.work.cause
         options = ApplyOptions(
             force=attempt.item.spec.force,
+            ignore=applying.ignored(attempt.item),
             verify=attempt.is_verification,
             at_interval=cause == _INTERVAL or attempt.is_requested,
         )

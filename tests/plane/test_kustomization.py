@@ -10,6 +10,7 @@ import pytest
 
 from api import meta
 from kube import errors
+from kube.objects import GVK, Resource
 from reconcilers.kustomization import finalise
 from tests.support import kustomizer, served
 from tests.support.api import CONFIG_MAPS
@@ -371,3 +372,29 @@ async def test_field_that_a_built_in_kind_does_not_have_is_told_whenever_the_obj
     await world.until("apps", applied(world.revision))
     await world.until_event(f"ConfigMap/{namespace}/b configured")
     assert [each.reason for each in world.events].count("UnknownFields") == 1
+
+
+async def test_ignored_fields_follow_the_spec_at_once(world: World, namespace: str) -> None:
+    await world.push({"a.yaml": config_map("a", namespace, k="1", other="1")})
+    await world.kustomize("apps", ignore=[{"paths": ["/data/k"], "target": {"kind": "ConfigMap"}}])
+    await world.until("apps", applied(world.revision))
+    await world.context.client.patch(
+        Resource(GVK("", "v1", "ConfigMap"), "configmaps", is_namespaced=True),
+        namespace,
+        "a",
+        orjson.dumps({"data": {"k": "2", "other": "2"}}),
+        manager="robot",
+    )
+    await world.until_event("corrected")
+    assert (await world.live("configmaps", "a"))["data"] == {"k": "2", "other": "1"}
+
+    await world.patch("apps", {"spec": {"ignore": None}})
+    await world.until_event(f"ConfigMap/{namespace}/a configured")
+    assert (await world.live("configmaps", "a"))["data"] == {"k": "1", "other": "1"}
+
+
+async def test_ignore_rule_that_cannot_be_read_is_named(world: World, namespace: str) -> None:
+    await world.push({"a.yaml": config_map("a", namespace)})
+    await world.kustomize("apps", ignore=[{"paths": ["/data"], "target": {"name": "("}}])
+    item = await world.until("apps", failed("ReconciliationFailed"))
+    assert "spec.ignore: invalid name regex" in kustomizer.ready(item).message

@@ -62,7 +62,6 @@ def test_a_git_repository_of_this_version_is_served(change: dict[str, Any]) -> N
         ({"sourceRef": {"kind": "Bucket", "name": "b"}}, "sourceRef.kind=Bucket"),
         ({"decryption": {"provider": "sops"}}, "decryption"),
         ({"kubeConfig": {"secretRef": {"name": "a"}}}, "kubeConfig"),
-        ({"ignore": [{"paths": ["/a"]}]}, "ignore"),
     ],
 )  # fmt: skip
 def test_a_kustomization_names_what_is_not_served(change: dict[str, Any], path: str) -> None:
