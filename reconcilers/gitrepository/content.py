@@ -12,7 +12,7 @@ from reconcilers import steps
 from reconcilers.gitrepository import remote
 from runtime.errors import TerminalError, TransientError
 from sources import gitref, gitstore, storage, tree
-from sources.auth import basic
+from sources.auth.errors import CredentialsError
 
 if TYPE_CHECKING:
     from api.artifact import Artifact
@@ -58,7 +58,7 @@ async def produce(context: ClusterContext, attempt: Attempt) -> None:
         if commit is None:
             await _keep(context, attempt, repository, candidate)
             return
-    except basic.CredentialsError as err:
+    except CredentialsError as err:
         raise remote.unusable(err) from err
     await _store(context, attempt, repository, reference, commit)
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from sources.auth.github_app import App
     from sources.auth.ssh import Identity
 
-CredentialsError = errors.CredentialsError
-
 
 @dataclass(frozen=True, slots=True)
 class Credentials:

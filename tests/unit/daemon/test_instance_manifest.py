@@ -65,3 +65,13 @@ def test_manifest_is_what_the_typed_model_reads() -> None:
     assert instance.spec.sync is not None
     assert instance.spec.sync.url == SYNC.url
     assert instance.metadata.name == instance_manifest.NAME
+
+
+def test_provider_is_named_only_where_there_is_one() -> None:
+    sync = msgspec.structs.replace(SYNC, provider="github")
+    manifest = instance_manifest.build(settings.Cluster(name="home", sync=sync))
+    assert manifest is not None
+    assert manifest["spec"]["sync"]["provider"] == "github"
+    plain = instance_manifest.build(settings.Cluster(name="home", sync=SYNC))
+    assert plain is not None
+    assert "provider" not in plain["spec"]["sync"]
