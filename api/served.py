@@ -78,7 +78,6 @@ def _kustomization(obj: Kustomization) -> Iterator[str]:
     if spec.source_ref.kind != GitRepository.KIND:
         yield f"sourceRef.kind={spec.source_ref.kind}"
     yield from _set(
-        ("decryption", spec.decryption),
         ("kubeConfig", spec.kube_config),
     )
 

@@ -50,6 +50,7 @@ def findings(args: argparse.Namespace, loaded: Settings) -> Iterator[Finding]:
         yield from _listeners(loaded)
     yield from _secret(loaded)
     yield _kustomize(loaded)
+    yield from _decryption(loaded)
     if not loaded.clusters:
         yield False, f"clusters: none; add [[clusters]] to {settings.path(args)}"
         return
@@ -94,6 +95,23 @@ def _secret(loaded: Settings) -> Iterator[Finding]:
         yield False, str(err)
     else:
         yield True, f"webhook of GitHub: secret in {file}"
+
+
+def _decryption(loaded: Settings) -> Iterator[Finding]:
+    """Look at what decryption needs; without a key file it is a matter of the clusters' Secrets."""
+    found, file = tools.find_sops(loaded), loaded.decryption.age_key_file
+    if not isinstance(found, str):
+        yield True, f"sops: {found}"
+    elif file or loaded.tools.sops:
+        yield False, found
+    if file is None:
+        return
+    try:
+        daemon_settings.read_secret(file)
+    except daemon_settings.SettingsError as err:
+        yield False, str(err)
+    else:
+        yield True, f"decryption: age key in {file}"
 
 
 def _kustomize(loaded: Settings) -> Finding:

@@ -121,6 +121,7 @@ class App:
             artifacts_url=settings.listen.artifacts_url or f"http://{self._artifacts.bound}",
             identity=await threads.run(datadir.identity, settings.data_dir),
             github_app=self._reload.github_app,
+            age_key=self._reload.age_key,
         )
 
     async def _open_listeners(self, stack: AsyncExitStack, clusters: fleet.Fleet) -> None:

@@ -59,6 +59,18 @@ class Reload:
             logger.warning("webhook secret cannot be read", extra={"reason": str(err)})
             return None
 
+    def age_key(self) -> bytes | None:
+        """Return the daemon-wide age key as its file has it now; None for none. Blocks.
+
+        Raises:
+            ValueError: the file cannot be used.
+        """
+        file = self._settings.decryption.age_key_file
+        try:
+            return settings.read_secret(file) if file else None
+        except settings.SettingsError as err:
+            raise ValueError(str(err)) from err
+
     def github_app(self) -> MachineApp | None:
         """Return the GitHub App of the settings, its key as the file has it now; None for none.
 

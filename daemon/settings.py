@@ -102,6 +102,16 @@ class Tools(Section, frozen=True, kw_only=True):
 
     kustomize: Path | None = None
     """The kustomize binary. Default: looked for in ``<data_dir>/tools``, then on ``PATH``."""
+    sops: Path | None = None
+    """The sops binary, for Kustomizations with ``spec.decryption``. Default: as for kustomize."""
+
+
+class Decryption(Section, frozen=True, kw_only=True):
+    """``[decryption]``: keys of this machine for encrypted files in Git."""
+
+    age_key_file: Path | None = None
+    """File, mode 0600, with age identities for Kustomizations of every cluster that ask for
+    decryption and name no Secret. Default: none."""
 
 
 class Limits(Section, frozen=True, kw_only=True):
@@ -209,6 +219,8 @@ class Settings(Section, frozen=True, kw_only=True):
     """See `GitHub`."""
     tools: Tools = Tools()
     """See `Tools`."""
+    decryption: Decryption = Decryption()
+    """See `Decryption`."""
     limits: Limits = Limits()
     """See `Limits`."""
     clusters: tuple[Cluster, ...] = ()
@@ -339,6 +351,7 @@ def _suggest(where: str, key: str) -> str:
         "listen": Listen,
         "github": GitHub,
         "tools": Tools,
+        "decryption": Decryption,
         "limits": Limits,
         "clusters": Cluster,
         "clusters.distribution": Distribution,

@@ -39,6 +39,8 @@ class Shared:
     """Who this daemon is in a Lease."""
     github_app: Callable[[], MachineApp | None] = lambda: None
     """Reads the GitHub App of the settings as they are now; blocks."""
+    age_key: Callable[[], bytes | None] = lambda: None
+    """Reads the age key of the settings as they are now; blocks."""
 
     def cluster_dir(self, cluster: str) -> Path:
         """Return a cluster's folder for disposable files."""

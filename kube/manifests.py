@@ -149,10 +149,14 @@ def split(text: bytes) -> Iterator[Piece]:
         yield Piece(start, len(text), line)
 
 
-def dump(obj: object) -> bytes:
+def dump(obj: object, *, width: int = 120) -> bytes:
     """Write an object as YAML for people: keys in their order, texts of several lines as blocks.
 
     What would be read as another type without quotes gets them.
+
+    Args:
+        obj: the object.
+        width: columns after which a text is folded.
     """
     text = yaml.dump(
         obj,
@@ -160,7 +164,7 @@ def dump(obj: object) -> bytes:
         sort_keys=False,
         allow_unicode=True,
         default_flow_style=False,
-        width=120,
+        width=width,
     )
     return text.encode()
 

@@ -41,6 +41,8 @@ class Tools:
     """Path of the kustomize binary; without one, plain directories still build."""
     kustomize_version: str = ""
     """What ``kustomize version`` printed, part of every build key."""
+    sops: Path | None = None
+    """Path of the sops binary, for Kustomizations with ``spec.decryption``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,5 +96,7 @@ class ClusterContext:
     wake: Callable[[ObjectRef, str], None]
     """Queues an object, with the cause: free text such as ``GitRepository/ns/name``."""
     settings: ReconcileSettings = field(default_factory=ReconcileSettings)
+    age_key: Callable[[], bytes | None] = lambda: None
+    """Reads the daemon-wide age key; blocks, and raises ValueError where it cannot be used."""
     github_app: Callable[[], MachineApp | None] = lambda: None
     """Reads this machine's GitHub App as it is now; blocks."""

@@ -9,34 +9,41 @@ that holds the files of the artifact that it reads and nothing else.
 
     manifest.BuildError      the source cannot be built; message as Flux words it
     planning.PathNotFound    there is no such directory in the source
-    DirectoryError           there is no private directory to build in
+    workplace.DirectoryError there is no private directory to build in
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from kube import manifests
-from reconcilers.kustomization import documents, manifest, plain, planning, store, substitution
+from reconcilers.kustomization import (
+    decryption,
+    documents,
+    manifest,
+    plain,
+    planning,
+    store,
+    substitution,
+)
 from reconcilers.kustomization.manifest import BuildError
 from runtime import process
 from sources import tree as source_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
+    from kube.objects import JsonObject
     from reconcilers.context import ReconcileSettings, Tools
     from reconcilers.kustomization.planning import Plan, Request
     from reconcilers.kustomization.store import Build, Known, Store, Unit
+    from reconcilers.kustomization.workplace import Workplace
     from runtime.limits import Processes, Threads
     from sources.tree import Tree
 
@@ -55,10 +62,6 @@ class Built:
     """``reused``, ``plain`` or ``kustomize``."""
 
 
-class DirectoryError(Exception):
-    """There is no private directory to build in."""
-
-
 class _NotPlainError(Exception):
     """A file needs kustomize after all."""
 
@@ -72,7 +75,7 @@ class Builder:
         processes: runs kustomize.
         tools: says where kustomize is.
         settings: the cluster's.
-        directory: where private build directories are made.
+        workplace: makes build directories and decrypts.
     """
 
     def __init__(
@@ -83,10 +86,10 @@ class Builder:
         *,
         tools: Tools,
         settings: ReconcileSettings,
-        directory: Path,
+        workplace: Workplace,
     ) -> None:
         self._store, self._threads, self._processes = store, threads, processes
-        self._tools, self._settings, self._directory = tools, settings, directory
+        self._tools, self._settings, self._workplace = tools, settings, workplace
 
     async def build(self, request: Request) -> Built:
         """Return the build of a request, the last one if nothing that matters has changed.
@@ -98,6 +101,7 @@ class Builder:
             DirectoryError: there is no private directory to build in.
             OSError: the artifact cannot be read, or the build not be written.
         """
+        await self._workplace.clean()
         plan = await self._threads.run(planning.plan, request, self._tools.kustomize_version)
         last = await self._threads.run(self._store.load, request.name)
         if last is not None and last.key == plan.key and not plan.closure.remote:
@@ -105,8 +109,29 @@ class Builder:
         if plan.is_plain:
             with contextlib.suppress(_NotPlainError):
                 return Built(await self._save(request, plan, _plain_units), "plain")
-        text = await self._kustomize(request.tree, plan)
-        return Built(await self._save(request, plan, documents.units, text), "kustomize")
+        text = await self._kustomize(request, plan)
+        known = last.units if last and last.scope == plan.scope else {}
+        opened = await self._open(request, known, text)
+        return Built(await self._save(request, plan, documents.units, text, opened), "kustomize")
+
+    async def _open(
+        self, request: Request, known: Known, output: bytes
+    ) -> Mapping[bytes, JsonObject]:
+        """Decrypt the objects that are new and encrypted."""
+        if request.keys is None:
+            return {}
+        suspects = documents.suspects(request, known, output)
+        found = await self._threads.run(decryption.sealed_objects, suspects)
+        return await decryption.open_objects(self._workplace.sops, request.keys, found)
+
+    async def _open_files(self, request: Request, plan: Plan) -> Mapping[str, bytes]:
+        """Decrypt the files that generators and patches read."""
+        if request.keys is None:
+            return {}
+        files = await self._threads.run(
+            decryption.sealed_files, request.tree, plan.closure.sealable
+        )
+        return await decryption.open_files(self._workplace.sops, request.keys, files)
 
     async def _save(
         self, request: Request, plan: Plan, units: Callable[..., Iterator[Unit]], *args: object
@@ -128,7 +153,7 @@ class Builder:
             await self._threads.run(self._store.drop, request.name)
             return await self._threads.run(save)
 
-    async def _kustomize(self, tree: Tree, plan: Plan) -> bytes:
+    async def _kustomize(self, request: Request, plan: Plan) -> bytes:
         if self._tools.kustomize is None:
             raise BuildError(
                 "kustomize build failed: the kustomize program was not found; install it or name "
@@ -137,12 +162,13 @@ class Builder:
         if plan.closure.remote and not self._settings.allow_remote_bases:
             remote = ", ".join(sorted(plan.closure.remote))
             raise BuildError(f"kustomize build failed: remote bases are not allowed: {remote}")
-        directory = await self._threads.run(_make_directory, self._directory)
+        opened = await self._open_files(request, plan)
+        directory = await self._threads.run(self._workplace.make, is_private=bool(request.keys))
         try:
-            await self._threads.run(_materialise, directory, tree, plan)
+            await self._threads.run(_materialise, directory, request.tree, plan, opened)
             return await self._run(directory, plan)
         finally:
-            await self._threads.run(shutil.rmtree, directory, ignore_errors=True)
+            await self._threads.run(self._workplace.remove, directory)
 
     async def _run(self, directory: Path, plan: Plan) -> bytes:
         restrictor = "RootOnly" if plan.closure.is_unsure else "None"
@@ -180,7 +206,8 @@ def _file_unit(key: bytes, request: Request, path: str) -> Unit:
     found = []
     try:
         for obj, origin in manifest.objects(manifests.load_all(content), path):
-            if not is_exact or not plain.is_ordinary(obj):
+            is_sealed = request.keys is not None and decryption.is_sealed(obj)
+            if is_sealed or not is_exact or not plain.is_ordinary(obj):
                 raise _NotPlainError
             found.append(request.finish.object(obj, origin))
     except (manifests.ManifestError, BuildError) as err:
@@ -208,21 +235,11 @@ def _unique(units: Iterator[Unit], known: Known, *, is_plain: bool) -> Iterator[
         yield unit
 
 
-def _make_directory(parent: Path) -> Path:
-    """Make a directory that only this process's user can read.
+def _materialise(directory: Path, tree: Tree, plan: Plan, opened: Mapping[str, bytes]) -> None:
+    """Write out what the build reads, and the kustomization file it starts from.
 
-    Raises:
-        DirectoryError: the file system refused.
+    ``opened`` has the content of files that are encrypted in the tree.
     """
-    try:
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Path(os.path.realpath(tempfile.mkdtemp(prefix="build-", dir=parent)))
-    except OSError as err:
-        raise DirectoryError(err.strerror or str(err)) from err
-
-
-def _materialise(directory: Path, tree: Tree, plan: Plan) -> None:
-    """Write out what the build reads, and the kustomization file it starts from."""
     if plan.closure.is_whole:
         tree.checkout(directory)
     else:
@@ -230,6 +247,8 @@ def _materialise(directory: Path, tree: Tree, plan: Plan) -> None:
             target = directory / source_tree.check_path(path)
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             target.write_bytes(tree.read(path))
+    for path, content in opened.items():
+        (directory / source_tree.check_path(path)).write_bytes(content)
     file = directory / source_tree.check_path(plan.file)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file.write_bytes(msgspec.json.encode(plan.document))

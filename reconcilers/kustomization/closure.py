@@ -44,6 +44,11 @@ class Closure:
     """Local references that lead nowhere; they belong to the key, since they may appear."""
     remote: set[str] = field(default_factory=set)
     """References to other hosts."""
+    sealable: dict[str, str] = field(default_factory=dict)
+    """Files that may be encrypted, since a generator or a patch reads them, each with the name that
+    tells its format."""
+    crowded: list[str] = field(default_factory=list)
+    """Directories with more than one kustomization file."""
     is_whole: bool = False
     """Whether the references cannot all be told, so that the whole artifact counts."""
     is_unsure: bool = False
@@ -72,6 +77,11 @@ class Walk:
             BuildError: a reference leaves the artifact.
         """
         self._entered.add(directory)
+        self._note_crowd(directory)
+        for name, reference in _sealable(document):
+            path = None if _is_inline(reference) else self._local(directory, reference)
+            if path in self._paths:
+                self.closure.sealable.setdefault(path, name)
         for reference in _all(document, _EITHER):
             self._either(directory, reference)
         for reference in _all(document, _FILES):
@@ -80,6 +90,11 @@ class Walk:
             self._file(directory, reference)
         for reference in _all(document, _PLUGINS):
             self._plugin(directory, reference)
+
+    def _note_crowd(self, directory: str) -> None:
+        files = [posixpath.join(directory, name) for name in generate.FILE_NAMES]
+        if len(self._paths.intersection(files)) > 1:
+            self.closure.crowded.append(directory or ".")
 
     def _either(self, directory: str, reference: str) -> None:
         """Add a reference to a file or to a directory with a kustomization."""
@@ -205,6 +220,19 @@ def _nested(document: dict[str, Any]) -> Iterator[str]:
         for item in _dicts(document, name):
             yield from _all(item, ("env", "envs"))
             yield from (text.rpartition("=")[2] for text in _all(item, ("files",)))
+
+
+def _sealable(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the files that are decrypted before a build, each behind the name it is known by."""
+    for item in _dicts(document, "secretGenerator"):
+        yield from ((path, path) for path in _all(item, ("env", "envs")))
+        for text in _all(item, ("files",)):
+            name, _, path = text.rpartition("=")
+            yield name or path, path
+    for field_ in ("patches", "patchesJson6902"):
+        for item in _dicts(document, field_):
+            yield from ((path, path) for path in _all(item, ("path",)))
+    yield from ((path, path) for path in _all(document, ("patchesStrategicMerge",)))
 
 
 def _dicts(document: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:

@@ -1,27 +1,48 @@
 """From kustomize's output to units of a build: one document, one unit.
 
 A document is known by its text and by what is done to it, so that a document that did not change
-under variables that did not change is neither parsed nor substituted again.
+under keys and variables that did not change is neither opened nor parsed nor substituted again.
+The order is Flux's: decryption, then substitution.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kube import manifests
-from reconcilers.kustomization import manifest, planning, store, substitution
+from reconcilers.kustomization import manifest, planning, sealed, store, substitution
 from reconcilers.kustomization.manifest import BuildError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from kube.objects import JsonObject
     from reconcilers.kustomization.planning import Plan, Request
     from reconcilers.kustomization.store import Known, Unit
 
 
-def units(request: Request, _: Plan, known: Known, output: bytes) -> Iterator[Unit]:
+_UNFOLDED: Final = 1 << 20
+"""Columns of a line: an expression must not be folded in the middle."""
+
+
+def suspects(request: Request, known: Known, output: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the new documents that may hold something encrypted, each behind its key."""
+    for text in output.split(b"\n---\n"):
+        key = _key(request, text)
+        if key not in known and sealed.may_be_in(text):
+            yield key, text
+
+
+def units(
+    request: Request,
+    _: Plan,
+    known: Known,
+    output: bytes,
+    opened: Mapping[bytes, JsonObject],
+) -> Iterator[Unit]:
     """Yield one unit per document of kustomize's output, reading those that are new.
+
+    ``opened`` has the objects that were decrypted, by the key of their document.
 
     Raises:
         BuildError: a document cannot be read, or its variables not be replaced.
@@ -33,14 +54,19 @@ def units(request: Request, _: Plan, known: Known, output: bytes) -> Iterator[Un
             yield store.Unit(key)
             continue
         place = f"document {number} of the build"
-        found = manifest.objects(_read(request, text, place), place)
+        plain = manifests.dump(opened[key], width=_UNFOLDED) if key in opened else text
+        found = manifest.objects(_read(request, plain, place), place)
         yield store.Unit(key, tuple(request.finish.object(obj, where) for obj, where in found))
 
 
 def _key(request: Request, text: bytes) -> bytes:
-    if request.variables is not None and substitution.concerns(text):
-        return planning.hash_of("document", text, request.variables.identity).encode()
-    return planning.hash_of("document", text).encode()
+    parts: list[object] = ["document", text]
+    is_suspect = request.keys is not None and sealed.may_be_in(text)
+    if request.keys is not None and is_suspect:
+        parts.append(request.keys.digest)
+    if request.variables is not None and (is_suspect or substitution.concerns(text)):
+        parts.append(request.variables.identity)
+    return planning.hash_of(*parts).encode()
 
 
 def _read(request: Request, text: bytes, place: str) -> Iterator[object]:

@@ -137,7 +137,6 @@ def changes_build(spec: KustomizationSpec) -> bool:
         or spec.images
         or spec.components
         or spec.build_metadata
-        or spec.decryption
     )
 
 

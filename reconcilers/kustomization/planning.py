@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from api.kustomize import KustomizationSpec
+    from reconcilers.kustomization.keys import Keys
     from reconcilers.kustomization.manifest import Finish
     from reconcilers.kustomization.variables import Variables
     from sources.tree import Tree
@@ -44,21 +45,25 @@ class Request:
     finish: Finish
     variables: Variables | None = None
     """What ``postBuild`` substitutes; None where it does not."""
+    keys: Keys | None = None
+    """What opens encrypted files and objects; None where nothing is decrypted."""
 
     @property
     def is_private(self) -> bool:
         """Whether what Secrets hold may be in the result, so that it must not reach the disk."""
-        return self.variables is not None and self.variables.is_secret
+        has_secret = self.variables is not None and self.variables.is_secret
+        return has_secret or self.keys is not None
 
     @property
     def treatment(self) -> tuple[object, ...]:
         """What is done to objects beyond kustomize, and with which keys and values: for keys."""
-        return (self.variables.identity if self.variables else None,)
+        variables, keys = self.variables, self.keys
+        return (variables.identity if variables else None, keys.digest if keys else None)
 
     @property
     def steps(self) -> tuple[bool, ...]:
         """Which of the steps beyond kustomize there are."""
-        return (self.variables is not None,)
+        return (self.variables is not None, self.keys is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,9 @@ def plan(request: Request, kustomize_version: str) -> Plan:
     )
     walk = closure.Walk(paths, request.tree.read)
     walk.follow(root, document)
+    if request.keys is not None and walk.closure.crowded:
+        place = walk.closure.crowded[0]
+        raise BuildError(f"error decrypting sources: found multiple kustomization files in {place}")
     listed_files = [posixpath.join(root, path) for path in listed]
     scope = hash_of(api.__version__, store.FORMAT, *request.finish.parts(), *request.steps)
     inputs = _inputs(request.tree, walk.closure, ids)

@@ -28,12 +28,14 @@ from reconcilers.kustomization import (
     failures,
     finalise,
     inputs,
+    keys,
     manifest,
     outcome,
     planning,
     store,
     timing,
     variables,
+    workplace,
 )
 from reconcilers.kustomization.attempt import Attempt
 from reconcilers.kustomization.health import Seen
@@ -92,8 +94,11 @@ class KustomizationReconciler:
             meta.KUSTOMIZE_STATUS_MANAGER,
             meta.KUSTOMIZE_MANAGER,
         )
-        self._directory = context.data_dir / "builds"
-        self._store = store.Store(self._directory)
+        directory = context.data_dir / "builds"
+        self._store = store.Store(directory)
+        self._workplace = workplace.Workplace(
+            directory, context.tools.sops, context.processes, context.threads
+        )
         self._drifts = drifts.Drifts(Fights(context.clock), context.clock)
         context.tracker.on_drift = drifts.Listener(self._drifts, context.tracker.on_drift)
         self._known: dict[ObjectRef, _Known] = {}
@@ -216,6 +221,7 @@ class KustomizationReconciler:
         item, context = attempt.item, self._context
         inputs.check_served(item)
         rules = inputs.find_health_rules(context, item)
+        inputs.check_gates(item)
         artifact = inputs.find_artifact(context, item, timing.retry_s(item.spec))
         attempt.artifact = artifact
         await inputs.check_dependencies(context, item, artifact.revision)
@@ -258,6 +264,7 @@ class KustomizationReconciler:
             attempt.item.spec,
             manifest.finish_of(attempt.item),
             await variables.gather(self._context, attempt.item),
+            await keys.gather(self._context, attempt.item),
         )
         try:
             built = await self._builder().build(request)
@@ -265,7 +272,7 @@ class KustomizationReconciler:
             raise TransientError(meta.ARTIFACT_FAILED, str(err)) from err
         except manifest.BuildError as err:
             raise TransientError(meta.BUILD_FAILED, str(err)) from err
-        except build.DirectoryError as err:
+        except workplace.DirectoryError as err:
             raise TransientError(_NO_DIRECTORY, f"tmp dir error: {err}") from err
         except OSError as err:
             text = f"failed to read artifact: {err.strerror or err}"
@@ -283,7 +290,7 @@ class KustomizationReconciler:
             context.processes,
             tools=context.tools,
             settings=context.settings,
-            directory=self._directory,
+            workplace=self._workplace,
         )
 
     async def _apply(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from api.kustomize import KustomizationSpec, SourceReference
 from reconcilers.context import ReconcileSettings, Tools
-from reconcilers.kustomization import build, store
+from reconcilers.kustomization import build, store, workplace
 from runtime.limits import Processes
 from runtime.metrics import Metrics
 from tests.support.kustomizer import kustomize_program
@@ -26,11 +26,12 @@ def make(
 ) -> build.Builder:
     """Return a builder that keeps its builds in ``tmp_path/builds``."""
     directory = tmp_path / "builds"
+    processes, found = Processes(Metrics()), tools or Tools(kustomize_program(), "v5.8.2")
     return build.Builder(
         store.Store(directory),
         threads,
-        Processes(Metrics()),
-        tools=tools or Tools(kustomize_program(), "v5.8.2"),
+        processes,
+        tools=found,
         settings=ReconcileSettings(**settings),
-        directory=directory,
+        workplace=workplace.Workplace(directory, found.sops, processes, threads),
     )

@@ -46,6 +46,7 @@ from runtime.limits import Processes, Threads
 from runtime.metrics import Metrics
 from sources import tree as trees
 from sources.storage import Owner, Storage
+from tests.support import encrypting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -421,7 +422,7 @@ async def _world(
         git=None,  # type: ignore[arg-type]  # Kustomizations never fetch
         threads=threads,
         processes=Processes(metrics),
-        tools=Tools(kustomize_program(), "v5.8.2"),
+        tools=Tools(kustomize_program(), "v5.8.2", encrypting.sops_program()),
         data_dir=directory,
         gitrepositories=await informer(GitRepository),
         kustomizations=await informer(Kustomization),

@@ -60,7 +60,6 @@ def test_a_git_repository_of_this_version_is_served(change: dict[str, Any]) -> N
     ("change", "path"),
     [
         ({"sourceRef": {"kind": "Bucket", "name": "b"}}, "sourceRef.kind=Bucket"),
-        ({"decryption": {"provider": "sops"}}, "decryption"),
         ({"kubeConfig": {"secretRef": {"name": "a"}}}, "kubeConfig"),
     ],
 )  # fmt: skip

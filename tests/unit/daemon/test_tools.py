@@ -84,3 +84,23 @@ async def test_program_that_is_too_old_or_something_else_is_told(
     _, complaint = await tools.look(using(tmp_path, program("kustomize", output)))
 
     assert said in complaint
+
+
+async def test_sops_is_looked_for_in_the_same_places_and_missed_by_nobody_else(
+    tmp_path: Path, program: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kustomize = program("data/tools/kustomize", "v5.8.2")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    data = using(tmp_path / "data")
+    assert "sops is not installed; install it with" in str(tools.find_sops(data))
+    assert await tools.look(data) == (tools.Tools(kustomize, "v5.8.2"), "")
+    on_path = program("bin/sops", "sops 3.13.3")
+    assert (await tools.look(data))[0].sops == on_path
+    beside = program("data/tools/sops", "sops 3.13.3")
+    assert (await tools.look(data))[0].sops == beside
+
+
+async def test_named_sops_that_is_none_is_told_with_its_setting(tmp_path: Path) -> None:
+    named = settings.Tools(sops=tmp_path / "nothing")
+    found = tools.find_sops(settings.Settings(tools=named))
+    assert str(found).startswith("[tools] sops = ")
