@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import settings, tools
+from reconcilers.context import Tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +94,7 @@ async def test_sops_is_looked_for_in_the_same_places_and_missed_by_nobody_else(
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     data = using(tmp_path / "data")
     assert "sops is not installed; install it with" in str(tools.find_sops(data))
-    assert await tools.look(data) == (tools.Tools(kustomize, "v5.8.2"), "")
+    assert await tools.look(data) == (Tools(kustomize, "v5.8.2"), "")
     on_path = program("bin/sops", "sops 3.13.3")
     assert (await tools.look(data))[0].sops == on_path
     beside = program("data/tools/sops", "sops 3.13.3")
