@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 from collections import OrderedDict
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -38,6 +39,8 @@ _PROGRAMS: Final = "/usr/local/bin:/opt/homebrew/bin:/usr/bin:/bin"
 """Where ``gpg`` is looked for."""
 _NOWHERE: Final = "http://127.0.0.1:9"
 """A proxy at which nobody listens."""
+_ALONE: Final = {"SOPS_CONFIG": os.devnull, "AWS_EC2_METADATA_DISABLED": "true"}
+"""Keeps sops from configuration files in the folders above and from this machine's identity."""
 _MESSAGE_LIMIT: Final = 1000
 
 _Key: TypeAlias = tuple[bytes, str]
@@ -109,7 +112,7 @@ class Sops:
     async def _home(self, keys: Keys) -> AsyncIterator[tuple[Path, dict[str, str]]]:
         """Make a home for some runs with everything the keys need, and remove it."""
         home = await self._threads.run(self._folders.make)
-        env = {"HOME": str(home), "PATH": "", "AWS_EC2_METADATA_DISABLED": "true", **keys.env}
+        env = {"HOME": str(home), "PATH": "", **_ALONE, **keys.env}
         if not keys.needs_network:
             env |= {"HTTP_PROXY": _NOWHERE, "HTTPS_PROXY": _NOWHERE}
         try:

@@ -295,6 +295,7 @@ async def test_program_reaches_no_network_without_credentials_of_a_service(
             assert ("HTTPS_PROXY=http://127.0.0.1:9" in env) is proxy
             assert "SOPS_AGE_KEY=AGE-SECRET-KEY-1" in env
             assert "HOME=/root" not in env
+            assert "SOPS_CONFIG=/dev/null" in env
     finally:
         await threads.run(seen.unlink)
 
