@@ -183,6 +183,9 @@ class Cluster(Section, frozen=True, kw_only=True):
     """React to referenced ConfigMaps and Secrets at once also where they lack Flux's label
     ``reconcile.fluxcd.io/watch: Enabled``. Off where a credential may not watch all of them; such
     an object is then looked at when its user runs anyway."""
+    custom_apply_stage_kinds: tuple[str, ...] = ()
+    """Kinds applied after definitions, namespaces and classes and before everything else, as
+    ``group/Kind``, or ``Kind`` for the core group: Roles that RoleBindings beside them need."""
     strict_substitution: bool = True
     """Fail a build that uses a variable without a value and without a default, as Flux does. Off
     for a fleet that was written for the time when such a variable was empty."""

@@ -101,6 +101,7 @@ def _reconcile_settings(cluster: settings.Cluster, shared: Shared) -> ReconcileS
         no_cross_namespace_refs=cluster.no_cross_namespace_refs,
         allow_remote_bases=not cluster.no_remote_bases,
         strict_substitution=cluster.strict_substitution,
+        custom_stages=frozenset(cluster.custom_apply_stage_kinds),
         default_service_account=cluster.default_service_account,
         concurrency=shared.limits.kustomizations,
     )

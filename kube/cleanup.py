@@ -52,6 +52,22 @@ def patch(metadata: PartialMeta, identity: Identity, desired: JsonObject) -> byt
     return orjson.dumps(steps)
 
 
+def migration(metadata: PartialMeta, api_version: str) -> bytes | None:
+    """Return the JSON patch that says every manager wrote in one API version; None if all did.
+
+    The fields of all managers and subresources are counted, since the server converts the object
+    into the version of each entry.
+    """
+    if all(entry.api_version == api_version for entry in metadata.managed_fields):
+        return None
+    entries = [_wire(entry) | {"apiVersion": api_version} for entry in metadata.managed_fields]
+    steps = [
+        _replace("managedFields", entries),
+        _replace("resourceVersion", metadata.resource_version),
+    ]
+    return orjson.dumps(steps)
+
+
 def merged(metadata: PartialMeta, identity: Identity) -> list[JsonObject] | None:
     """Return ``managedFields`` with the absorbed managers in our entry; None where there are none.
 

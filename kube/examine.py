@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from kube import drift, errors, ignore, normalise, ownership, wording
+from kube import drift, errors, ignore, normalise, ownership, takeover, wording
 from kube.desired import Flag
 from kube.target import Session, Target, Verdict
 
@@ -26,6 +26,7 @@ _SETTLED: Final = dt.timedelta(minutes=1)
 
 _UNCOMPARED: Final = Flag.IGNORE | Flag.IF_NOT_PRESENT
 """Objects that are not compared at all."""
+_UNDECLARED: Final = "field not declared in schema"
 TRIES: Final = 3
 """Looks at an object that others keep writing to, before it is applied without knowing."""
 
@@ -126,6 +127,15 @@ async def send(session: Session, target: Target, *, dry_run: bool = False) -> Ap
     Raises:
         ApiError: the server refused.
     """
+    try:
+        return await _send(session, target, dry_run=dry_run)
+    except errors.ApiError as error:
+        if _UNDECLARED not in error.message or not await takeover.migrate(session, target):
+            raise
+    return await _send(session, target, dry_run=dry_run)
+
+
+async def _send(session: Session, target: Target, *, dry_run: bool) -> Applied:
     obj = target.desired.id
     body = None if dry_run else session.bodies.get(obj)
     return await session.client.apply(

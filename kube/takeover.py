@@ -40,16 +40,41 @@ async def take_over(session: Session, target: Target) -> None:
             return
 
 
+async def migrate(session: Session, target: Target) -> bool:
+    """Bring the managers' entries of an object to the API version that is applied.
+
+    A version of a custom kind that gained a field with a default makes every apply fail with
+    "field not declared in schema", as long as an entry is in a version without that field.
+
+    Returns:
+        Whether anything changed, so that trying again makes sense.
+
+    Raises:
+        ApiError: the server refused.
+    """
+    obj = target.desired.id
+    metadata = await session.client.metadata(target.resource, obj.namespace, obj.name)
+    body = cleanup.migration(metadata, target.desired.gvk.api_version)
+    if body is not None:
+        await _patch(session, target, body)
+    return body is not None
+
+
 async def _merge_managers(session: Session, target: Target, desired: JsonObject) -> None:
     obj = target.desired.id
     metadata = await session.client.metadata(target.resource, obj.namespace, obj.name)
     body = cleanup.patch(metadata, session.identity, desired)
     if body is not None:
-        await session.client.patch(
-            target.resource,
-            obj.namespace,
-            obj.name,
-            body,
-            content_type=JSON_PATCH,
-            manager=session.identity.manager,
-        )
+        await _patch(session, target, body)
+
+
+async def _patch(session: Session, target: Target, body: bytes) -> None:
+    obj = target.desired.id
+    await session.client.patch(
+        target.resource,
+        obj.namespace,
+        obj.name,
+        body,
+        content_type=JSON_PATCH,
+        manager=session.identity.manager,
+    )

@@ -55,6 +55,8 @@ class ReconcileSettings:
     """Let kustomizations name resources by URL; kustomize then downloads while it builds."""
     strict_substitution: bool = True
     """Fail a build that uses a variable without a value, instead of taking it for empty."""
+    custom_stages: frozenset[str] = frozenset()
+    """Kinds applied before other objects, see `kube.stages.stage_of`."""
     default_service_account: str = ""
     """Service account to impersonate where an object names none; empty: the daemon's identity."""
     concurrency: int = 8

@@ -66,7 +66,7 @@ async def apply(attempt: Attempt, build: Build, options: ApplyOptions) -> Change
     async def write_ahead() -> None:
         attempt.is_busy = True
         if adds:
-            await attempt.write(inventory=as_status(in_order(both)))
+            await attempt.write(inventory=as_status(in_order(both, options.custom_stages)))
             attempt.change(inventory=attempt.item.status.inventory)
 
     attempt.target.tracker.set_inventory(attempt.ref, both)
@@ -215,14 +215,18 @@ def settle(attempt: Attempt, entries: Entries) -> None:
     """Make entries the inventory, in the books and, if it names other objects, in the status."""
     attempt.target.tracker.set_inventory(attempt.ref, entries)
     if set(entries) != set(recorded(attempt)):
-        attempt.change(inventory=as_status(in_order(entries)))
+        ordered = in_order(entries, attempt.context.settings.custom_stages)
+        attempt.change(inventory=as_status(ordered))
     else:
         attempt.change(inventory=attempt.item.status.inventory)
 
 
-def in_order(entries: Entries) -> Entries:
+def in_order(entries: Entries, custom_stages: frozenset[str] = frozenset()) -> Entries:
     """Return entries in the order of applying, as Flux writes them."""
-    return sorted(entries, key=lambda entry: (stages.stage_of(entry[0]), stages.sort_key(entry[0])))
+    return sorted(
+        entries,
+        key=lambda entry: (stages.stage_of(entry[0], custom_stages), stages.sort_key(entry[0])),
+    )
 
 
 def as_status(entries: Entries) -> Inventory:

@@ -303,6 +303,7 @@ class KustomizationReconciler:
         options = ApplyOptions(
             force=attempt.item.spec.force,
             ignore=applying.ignored(attempt.item),
+            custom_stages=attempt.context.settings.custom_stages,
             verify=attempt.is_verification,
             at_interval=cause == _INTERVAL or attempt.is_requested,
         )

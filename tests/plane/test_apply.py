@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import uuid
 from typing import TYPE_CHECKING
 
@@ -701,6 +702,67 @@ async def test_what_go_writes_by_itself_is_owned_and_unknown_fields_are_not_sent
     assert live["spec"]["ports"] == [{"port": 80, "protocol": "TCP", "targetPort": 80}]
     ports = fields_of(live)["f:spec"]["f:ports"]
     assert "f:targetPort" in ports['k:{"port":80,"protocol":"TCP"}']
+
+
+async def test_kind_whose_new_version_gained_a_default_can_still_be_applied(
+    cluster: Access, namespace: str
+) -> None:
+    group = f"{uuid.uuid4().hex[:8]}.example.com"
+    crd = definition(group, "Widget")
+    (old,) = crd["spec"]["versions"]
+    old["name"] = "v1beta1"
+    extract = {"type": "object", "properties": {"key": {"type": "string"}}}
+    item = {"type": "object", "properties": {"extract": extract}}
+    properties = old["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    properties["dataFrom"] = {"type": "array", "items": item}
+    widget: JsonObject = {
+        "apiVersion": f"{group}/v1beta1",
+        "kind": "Widget",
+        "metadata": {"name": "w", "namespace": namespace},
+        "spec": {"dataFrom": [{"extract": {"key": "a"}}]},
+    }
+    old["subresources"] = {"status": {}}
+    status = {"type": "object", "properties": {"phase": {"type": "string"}}}
+    old["schema"]["openAPIV3Schema"]["properties"]["status"] = status
+    async with engine.running(cluster) as plant:
+        await plant.apply([crd, widget])
+        resource = await plant.discovery.resource(GVK(group, "v1beta1", "Widget"))
+        ready = orjson.dumps({"status": {"phase": "Ready"}})
+        await plant.client.patch(
+            resource, namespace, "w", ready, manager="its-controller", subresource="status"
+        )
+        new = copy.deepcopy(old) | {"name": "v1"}
+        crd["spec"]["versions"] = [new, {**old, "storage": False}]
+        widget["apiVersion"] = f"{group}/v1"
+        await plant.apply([crd])
+        plant.discovery.invalidate(group)
+        await plant.apply([crd, widget])
+        resource = await plant.discovery.resource(GVK(group, "v1", "Widget"))
+        added = new["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+        fields = added["dataFrom"]["items"]["properties"]["extract"]["properties"]
+        fields["policy"] = {"type": "string", "default": "Ignore"}
+        await plant.apply([crd])
+        async with asyncio.timeout(engine.WAIT_S):  # until the server serves the new schema
+            while b"Ignore" not in await plant.client.get_raw(resource.path(namespace, "w")):
+                pass
+        widget["spec"]["size"] = 2
+        changes = await plant.apply([crd, widget], ApplyOptions(verify=True))
+        live = await plant.client.get(resource, namespace, "w")
+        await plant.prune([widget, crd])
+    assert changes.lines() == f"Widget/{namespace}/w configured"
+    assert live["spec"] == {"size": 2, "dataFrom": [{"extract": {"key": "a", "policy": "Ignore"}}]}
+    assert {entry["apiVersion"] for entry in live["metadata"]["managedFields"]} == {f"{group}/v1"}
+
+
+async def test_kinds_of_the_custom_stage_come_before_the_others(
+    cluster: Access, namespace: str
+) -> None:
+    account = engine.config_map(namespace, "a", {}) | {"kind": "ServiceAccount"}
+    del account["data"]
+    objects = [account, engine.config_map(namespace, "b", {"k": "1"})]
+    async with engine.running(cluster) as plant:
+        changes = await plant.apply(objects, ApplyOptions(custom_stages=frozenset({"ConfigMap"})))
+    assert [change.id.kind for change in changes] == ["ConfigMap", "ServiceAccount"]
 
 
 def fields_of(obj: JsonObject) -> JsonObject:

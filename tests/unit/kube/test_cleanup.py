@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kube import cleanup, ownership
+from kube.objects import ManagedField, PartialMeta
 from tests.unit.kube.test_ownership import IDENTITY, entry, metadata
 
 if TYPE_CHECKING:
@@ -93,3 +94,25 @@ def test_union_is_associative_commutative_and_idempotent(
     assert cleanup.union(a, b) == cleanup.union(b, a)
     assert cleanup.union(cleanup.union(a, b), c) == cleanup.union(a, cleanup.union(b, c))
     assert cleanup.union(a, a) == a
+
+
+def test_entries_of_all_managers_move_to_one_api_version() -> None:
+    metadata = PartialMeta(
+        resource_version="7",
+        managed_fields=(
+            ManagedField(manager="a", operation="Apply", api_version="x/v1"),
+            ManagedField(
+                manager="b", operation="Update", api_version="x/v1beta1", subresource="status"
+            ),
+        ),
+    )
+    body = cleanup.migration(metadata, "x/v1")
+    assert body is not None
+    replaced, guard = orjson.loads(body)
+    assert [entry["apiVersion"] for entry in replaced["value"]] == ["x/v1", "x/v1"]
+    assert guard["value"] == "7"
+
+
+def test_entries_that_are_in_the_api_version_need_no_patch() -> None:
+    entry = ManagedField(manager="a", operation="Apply", api_version="x/v1")
+    assert cleanup.migration(PartialMeta(managed_fields=(entry,)), "x/v1") is None
