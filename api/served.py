@@ -74,12 +74,8 @@ def _git_repository(obj: GitRepository) -> Iterator[str]:
 
 
 def _kustomization(obj: Kustomization) -> Iterator[str]:
-    spec = obj.spec
-    if spec.source_ref.kind != GitRepository.KIND:
-        yield f"sourceRef.kind={spec.source_ref.kind}"
-    yield from _set(
-        ("kubeConfig", spec.kube_config),
-    )
+    if obj.spec.source_ref.kind != GitRepository.KIND:
+        yield f"sourceRef.kind={obj.spec.source_ref.kind}"
 
 
 def _receiver(obj: Receiver) -> Iterator[str]:

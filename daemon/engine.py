@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon import instance_manifest, kinds, recon, report
 from kube import ledger
-from reconcilers import instance, referenced, triggers
+from reconcilers import instance, referenced, targets, triggers
 from runtime import controller, workqueue
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Engine:
         context.wake = self.wake
         context.tracker.on_drift = self._drifted
         context.references.wake = self.wake
+        context.remotes.on_drift = self._drifted_elsewhere
+        context.remotes.wake = self.wake
         self._informers: dict[str, Informer[Any]] = {
             kinds.GIT_REPOSITORY.name: context.gitrepositories,
             kinds.KUSTOMIZATION.name: context.kustomizations,
@@ -79,6 +81,7 @@ class Engine:
             self._children.start(self._child(f"informer of {kind.name}"), informer.run)
         self._children.start(self._child("tracker"), self.context.tracker.run)
         self._children.start(self._child("references"), self.context.references.run)
+        self._children.start(self._child("remote clusters"), self.context.remotes.run)
 
     async def synced(self) -> None:
         """Wait until every cache has listed once."""
@@ -194,13 +197,17 @@ class Engine:
         )
         self.wake(owner, f"drift of {obj}")
 
+    def _drifted_elsewhere(self, owner: ObjectRef, obj: ObjectId, drift: ledger.Drift) -> None:
+        """Treat drift in a remote cluster as drift in this one, whoever listens to that by now."""
+        self.context.tracker.on_drift(owner, obj, drift)
+
     def _forget(self, ref: ObjectRef) -> None:
         """Drop what is kept about an object that is gone."""
         self._shared.metrics.forget_object(ref)
         self.corrections.pop(ref, None)
         self.context.references.drop(ref)
         if ref.kind == kinds.KUSTOMIZATION.name:
-            self.context.tracker.drop_owner(ref)
+            targets.forget(self.context, ref)
 
     # What it tells ------------------------------------------------------------------------------
 

@@ -200,6 +200,11 @@ class Cluster(Section, frozen=True, kw_only=True):
     default_service_account: str = ""
     """ServiceAccount of an object's own namespace to act as, where the object names none. Default:
     the daemon's own identity."""
+    insecure_kubeconfig_exec: bool = False
+    """Let kubeconfigs in Secrets run programs on this machine. Whoever may write such a Secret then
+    is whoever the daemon runs as."""
+    insecure_kubeconfig_tls: bool = False
+    """Let kubeconfigs in Secrets leave the certificate of their API server unchecked."""
     distribution: Distribution | None = None
     """Default: version ``2.x`` of ``ghcr.io/fluxcd``."""
     sync: Sync | None = None

@@ -16,6 +16,7 @@ from kube.discovery import Discovery
 from kube.informer import Informer
 from kube.recorder import Recorder
 from kube.references import References
+from kube.remotes import Remotes, Services
 from kube.tracker import Tracker
 from notify.dispatcher import Dispatcher
 from reconcilers.context import ClusterContext, ReconcileSettings
@@ -72,6 +73,16 @@ def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterC
             is_labelled_only=not cluster.watch_unlabelled,
         ),
         applier=Applier(client, discovery, tracker, shared.clock),
+        remotes=Remotes(
+            Services(
+                shared.clock,
+                shared.rng,
+                shared.metrics,
+                shared.threads,
+                folder / "remotes",
+                shared.limits.requests,
+            )
+        ),
         events=EventBus(shared.metrics.events_dropped.inc),
         clock=shared.clock,
         metrics=shared.metrics,
@@ -103,6 +114,8 @@ def _reconcile_settings(cluster: settings.Cluster, shared: Shared) -> ReconcileS
         strict_substitution=cluster.strict_substitution,
         custom_stages=frozenset(cluster.custom_apply_stage_kinds),
         default_service_account=cluster.default_service_account,
+        allow_kubeconfig_exec=cluster.insecure_kubeconfig_exec,
+        allow_kubeconfig_insecure_tls=cluster.insecure_kubeconfig_tls,
         concurrency=shared.limits.kustomizations,
     )
 

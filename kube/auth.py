@@ -15,7 +15,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -70,16 +70,23 @@ async def load(
 
 
 async def from_dict(
-    config: JsonObject, context: str | None = None, *, clock: Clock | None = None
+    config: JsonObject,
+    context: str | None = None,
+    *,
+    clock: Clock | None = None,
+    may_run: bool = False,
+    may_be_insecure: bool = False,
 ) -> Connection:
     """Set up a connection from a kubeconfig that somebody else wrote, e.g. one in a Secret.
 
-    It may neither run a program nor name a file of this machine.
+    It may not name a file of this machine.
 
     Args:
         config: the kubeconfig.
         context: the context; None for its current one.
         clock: says when credentials expire.
+        may_run: let it name a credential plug-in, which gets this process's environment.
+        may_be_insecure: let it do without the check of the server's certificate.
 
     Raises:
         AuthError: it does, or it cannot be used.
@@ -87,12 +94,10 @@ async def from_dict(
     clock = clock or SystemClock()
 
     async def source() -> Material:
-        sections: _Sections = {
-            name: {item["name"]: (item, None) for item in config.get(name) or ()}
-            for name in ("clusters", "contexts", "users")
-        }
-        entry = _select(sections, context or config.get("current-context"), "the kubeconfig")
-        return await _material(entry, {}, clock)
+        entry = _look_up(config, context, may_run=may_run)
+        if entry.cluster.get("insecure-skip-tls-verify") and not may_be_insecure:
+            raise AuthError(_refusal("insecure-skip-tls-verify", "anybody could answer"))
+        return await _material(entry, os.environ if may_run else {}, clock)
 
     return await open_connection(source, clock)
 
@@ -143,9 +148,25 @@ class _Entry:
     user_directory: Path | None
     persist: Any = None
     """Writes refreshed tokens of an auth-provider back to the file."""
+    plugin_directory: Path | None = None
+    """Where plug-ins start if not in `user_directory`; None for nowhere."""
 
 
 _Sections = dict[str, dict[str, tuple[Any, Path | None]]]
+
+
+def _look_up(config: JsonObject, context: str | None, *, may_run: bool) -> _Entry:
+    """Return the context of a kubeconfig that is no file."""
+    try:
+        sections: _Sections = {
+            name: {item["name"]: (item, None) for item in config.get(name) or ()}
+            for name in ("clusters", "contexts", "users")
+        }
+        chosen = context or config.get("current-context")
+        entry = _select(sections, chosen, "the kubeconfig")
+    except (AttributeError, KeyError, TypeError) as error:
+        raise AuthError("this is not a kubeconfig") from error
+    return replace(entry, plugin_directory=Path("/")) if may_run else entry
 
 
 def _read_kubeconfig(paths: str, context: str | None) -> _Entry:
@@ -232,7 +253,8 @@ async def _prove(entry: _Entry, environ: Mapping[str, str], clock: Clock) -> _Pr
     user = entry.user
     if user.get("exec"):
         plugin = execplugin.parse(user["exec"])
-        given = await execplugin.run(plugin, entry.cluster, _directory(entry, "exec"), environ)
+        directory = entry.plugin_directory or _directory(entry, "exec")
+        given = await execplugin.run(plugin, entry.cluster, directory, environ)
         token = f"Bearer {given.token}" if given.token else ""
         return _Proof(token, given.certificate, given.expires_at)
     if user.get("auth-provider"):
@@ -301,8 +323,8 @@ def _directory(entry: _Entry, field: str) -> Path:
     return entry.user_directory
 
 
-def _refusal(field: str) -> str:
-    return f"a kubeconfig in the cluster may not use {field}: it would act on this machine"
+def _refusal(field: str, why: str = "it would act on this machine") -> str:
+    return f"a kubeconfig in the cluster may not use {field}: {why}"
 
 
 def _read_file(path: Path) -> bytes:

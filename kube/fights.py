@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from kube.objects import ObjectId
+    from collections.abc import Hashable
+
     from runtime.clock import Clock
 
 FREE_CORRECTIONS: Final = 3
@@ -47,13 +48,13 @@ class Fights:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._fights: dict[ObjectId, _Fight] = {}
+        self._fights: dict[Hashable, _Fight] = {}
 
-    def correct(self, obj: ObjectId, opponent: str) -> Verdict:
+    def correct(self, obj: Hashable, opponent: str) -> Verdict:
         """Count a correction that is about to be made.
 
         Args:
-            obj: the object somebody changed.
+            obj: the object somebody changed, with whatever else tells it from others.
             opponent: the manager that changed it, or another name for who did.
         """
         now = self._clock.monotonic()
@@ -66,7 +67,7 @@ class Fights:
         fight.at_peace = now + delay + max(QUIET_S, 2 * delay)
         return Verdict(delay, fight.corrections == FREE_CORRECTIONS + 1)
 
-    def forget(self, obj: ObjectId) -> None:
+    def forget(self, obj: Hashable) -> None:
         """Drop what is known of an object, because it is no longer ours."""
         self._fights.pop(obj, None)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kube.discovery import Discovery
     from kube.informer import Informer
     from kube.references import References
+    from kube.remotes import Remotes
     from kube.tracker import Tracker
     from runtime.clock import Clock
     from runtime.events import EventBus
@@ -59,6 +60,10 @@ class ReconcileSettings:
     """Kinds applied before other objects, see `kube.stages.stage_of`."""
     default_service_account: str = ""
     """Service account to impersonate where an object names none; empty: the daemon's identity."""
+    allow_kubeconfig_exec: bool = False
+    """Let the kubeconfig in a Secret name a program, which then runs on this machine."""
+    allow_kubeconfig_insecure_tls: bool = False
+    """Let the kubeconfig in a Secret do without the server's certificate."""
     concurrency: int = 8
     """Objects of one kind reconciled at the same time."""
     build_timeout_s: float = 120.0
@@ -79,6 +84,8 @@ class ClusterContext:
     references: References
     """Follows the ConfigMaps and Secrets that objects refer to."""
     applier: Applier
+    remotes: Remotes
+    """The clusters that objects of this one name; see `reconcilers.targets`."""
     events: EventBus
     clock: Clock
     metrics: Metrics

@@ -56,7 +56,7 @@ class Drifts:
         """Note a drift. One that gives the object to another owner is told, not fought over."""
         pause_s, is_fight = 0.0, False
         if drift.kind is not DriftKind.MOVED:
-            pause_s, is_fight = self._fights.correct(obj, drift.who or drift.kind)
+            pause_s, is_fight = self._fights.correct((owner, obj), drift.who or drift.kind)
         due_s = self._clock.monotonic() + pause_s
         self._pending.setdefault(owner, {})[obj] = Pending(drift, due_s, is_fight)
 

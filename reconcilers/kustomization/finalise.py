@@ -10,11 +10,12 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from api import durations, meta
-from kube import errors, pool, prune
+from kube import errors, pool
 from kube.changes import Action
 from kube.tracker import Mode
 from reconcilers import steps, targets
 from reconcilers.kustomization import applying, timing
+from runtime.errors import TransientError
 
 if TYPE_CHECKING:
     from api.kustomize import KustomizationSpec
@@ -43,7 +44,8 @@ async def finalise(attempt: Attempt) -> None:
     """Delete what the policy says, then take the finalizer away.
 
     Raises:
-        PruneError: an object could not be deleted; retried with back-off.
+        TransientError: an object could not be deleted, or its cluster not be reached; retried with
+            back-off.
         Conflict: the Kustomization changed meanwhile.
     """
     entries = applying.recorded(attempt)
@@ -60,7 +62,6 @@ async def _clear(attempt: Attempt, entries: list[tuple[ObjectId, str]]) -> None:
         lines = "\n".join(str(obj) for obj, _ in entries)
         attempt.notice(meta.PRUNE_FAILED, f"unable to prune objects: \n{lines}", severity="error")
         return
-    attempt.opened = targets.find(context, item)
     changes = await _delete(attempt, entries)
     attempt.notice(DELETED, applying.describe_pruned(changes))
     if item.spec.deletion_policy == _WAIT:
@@ -69,8 +70,9 @@ async def _clear(attempt: Attempt, entries: list[tuple[ObjectId, str]]) -> None:
 
 async def _delete(attempt: Attempt, entries: list[tuple[ObjectId, str]]) -> ChangeSet:
     try:
+        attempt.opened = await targets.find(attempt.context, attempt.item)
         return await applying.delete(attempt, entries)
-    except prune.PruneError as err:
+    except TransientError as err:
         text = f"pruning for deleted resource failed: {err.message}"
         attempt.notice(meta.PRUNE_FAILED, text, severity="error")
         steps.publish(attempt.context, attempt.kind, attempt.item, attempt.notices)

@@ -158,7 +158,7 @@ class KustomizationReconciler:
                 return False
             await self._correct_last_applied(attempt)
             due_s = failed.due_s
-        elif known is not None and known.inputs == self._inputs(attempt.item):
+        elif known is not None and self._is_at_hand(attempt, known):
             try:
                 await self._correct(attempt, known.build)
             except ApplyError:
@@ -171,6 +171,11 @@ class KustomizationReconciler:
             return False
         is_timer = attempt.run.work.cause.startswith(_TIMERS)
         return is_timer and self._context.clock.monotonic() < due_s
+
+    def _is_at_hand(self, attempt: Attempt, known: _Known) -> bool:
+        """Whether nothing is new since the last success, and its cluster at hand."""
+        attempt.opened = targets.present(self._context, attempt.item)
+        return attempt.opened is not None and known.inputs == self._inputs(attempt.item)
 
     async def _correct(self, attempt: Attempt, current: Build) -> None:
         due = self._drifts.due(attempt.ref)
@@ -226,7 +231,10 @@ class KustomizationReconciler:
         attempt.artifact = artifact
         await inputs.check_dependencies(context, item, artifact.revision)
         found = self._inputs(item)
-        attempt.opened = targets.find(context, item)
+        if item.spec.kube_config is not None:
+            attempt.change(last_attempted_revision=artifact.revision)
+        attempt.opened = await targets.find(context, item)
+        self._adopt_remote(attempt)
         attempt.step("Fetching manifests")
         current = await self._build(attempt, found)
         changes = await self._apply(attempt, current, found)
@@ -411,14 +419,28 @@ class KustomizationReconciler:
         self._has_adopted = True
         for item in self._context.kustomizations.items():
             entries = applying.entries_of(item)
-            if entries:
+            if entries and item.spec.kube_config is None:
                 self._context.tracker.set_inventory(item.ref(self._context.name), entries)
+
+    def _adopt_remote(self, attempt: Attempt) -> None:
+        """Tell the books of a remote cluster what is owned there by way of the same Secret."""
+        context, own = self._context, attempt.item
+        remote = context.remotes.held(attempt.ref)
+        if remote is None:
+            return
+        remote.tracker.set_inventory(attempt.ref, applying.recorded(attempt))
+        for item in context.kustomizations.items():
+            ref = item.ref(context.name)
+            way = (ref.namespace, item.spec.kube_config)
+            is_there = way == (attempt.ref.namespace, own.spec.kube_config)
+            if is_there and context.remotes.join(ref, remote):
+                remote.tracker.set_inventory(ref, applying.entries_of(item))
 
     async def _forget(self, ref: ObjectRef) -> None:
         self._known.pop(ref, None)
         self._failures.forget(ref)
         self._drifts.settle(ref)
-        self._context.tracker.drop_owner(ref)
+        targets.forget(self._context, ref)
         await self._context.threads.run(self._store.drop, _file_name(ref))
 
 

@@ -146,9 +146,9 @@ async def test_five_megabytes_in_one_manifest_is_refused_by_the_server_alone(
 
 
 async def test_field_that_is_not_served_stalls_with_its_name(world: World) -> None:
-    await world.kustomize("bad", path="good", kubeConfig={"secretRef": {"name": "a"}})
+    await world.kustomize("bad", path="good", sourceRef={"kind": "Bucket", "name": "b"})
     item = await world.until("bad", failed(meta.NOT_SERVED))
-    assert "spec.kubeConfig" in ready(item).message
+    assert "spec.sourceRef.kind=Bucket" in ready(item).message
     assert item.status.conditions[0].type == meta.STALLED
 
 

@@ -34,8 +34,9 @@ from kube.discovery import Discovery
 from kube.informer import Informer
 from kube.objects import GVK, Resource
 from kube.references import References
+from kube.remotes import Remotes, Services
 from kube.tracker import Tracker
-from reconcilers import referenced, triggers
+from reconcilers import referenced, targets, triggers
 from reconcilers.context import ClusterContext, ReconcileSettings, Tools
 from reconcilers.kustomization.reconciler import KustomizationReconciler
 from runtime import conditions, workqueue
@@ -52,7 +53,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from devcluster.access import Access
-    from kube.objects import JsonObject
+    from kube.ledger import Drift
+    from kube.objects import JsonObject, ObjectId
 
 CRDS = Path(__file__).parents[2] / "api" / "crds"
 WAIT_S = 60.0
@@ -352,6 +354,7 @@ async def running(
         tasks = [
             asyncio.create_task(context.tracker.run()),
             asyncio.create_task(context.references.run()),
+            asyncio.create_task(context.remotes.run()),
             asyncio.create_task(context.kustomizations.run()),
             asyncio.create_task(context.gitrepositories.run()),
         ]
@@ -415,6 +418,7 @@ async def _world(
             is_labelled_only=is_labelled_only,
         ),
         applier=Applier(client, discovery, tracker, clock),
+        remotes=Remotes(Services(clock, rng, metrics, threads, directory / "remotes")),
         events=bus,
         clock=clock,
         metrics=metrics,
@@ -466,17 +470,22 @@ def _wire(world: World, bus: EventBus) -> None:
             context.references.refer(new.ref("test"), referenced.of(new))
         elif old is not None:
             context.references.drop(old.ref("test"))
-            context.tracker.drop_owner(old.ref("test"))
+            targets.forget(context, old.ref("test"))
 
     def announced(old: GitRepository | None, new: GitRepository | None) -> None:
         for ref, cause in triggers.on_source("test", old, new, context.kustomizations.items()):
             wake(ref, cause)
+
+    def drifted(owner: meta.ObjectRef, obj: ObjectId, drift: Drift) -> None:
+        context.tracker.on_drift(owner, obj, drift)
 
     def publish(event: Event) -> None:
         world.events.append(event)
         world.news.set()
 
     context.wake = context.references.wake = wake
+    context.remotes.wake = wake
+    context.remotes.on_drift = drifted
     context.kustomizations.subscribe(changed)
     context.gitrepositories.subscribe(announced)
     bus.publish = publish  # type: ignore[method-assign]  # every event, without a task

@@ -34,6 +34,7 @@ from kube.discovery import Discovery
 from kube.informer import Informer
 from kube.objects import GVK, Resource
 from kube.references import References
+from kube.remotes import Remotes, Services
 from kube.tracker import Tracker
 from reconcilers.context import ClusterContext, ReconcileSettings, Tools
 from runtime.clock import SystemClock
@@ -241,6 +242,9 @@ async def _running(
             tracker=tracker,
             references=References(client, clock=clock, rng=random.Random(7), metrics=metrics),
             applier=Applier(client, discovery, tracker, clock),
+            remotes=Remotes(
+                Services(clock, random.Random(7), metrics, threads, directory / "remotes")
+            ),
             events=EventBus(),
             clock=clock,
             metrics=metrics,

@@ -384,6 +384,31 @@ async def test_kubeconfig_of_others_works_with_what_is_in_it(ca: trustme.CA) -> 
     assert connection.material.authorization == "Bearer t"
 
 
+async def test_kubeconfig_of_others_may_run_a_program_where_that_is_allowed(
+    tmp_path: Path,
+) -> None:
+    user = plugin(tmp_path, prints(token="t"))
+    user["exec"]["command"] = str(tmp_path / "plugin")
+    connection = await auth.from_dict(config(user), may_run=True)
+    assert connection.material.authorization == "Bearer t"
+    with pytest.raises(auth.AuthError, match="may not use tokenFile"):
+        await auth.from_dict(config({"tokenFile": "/etc/passwd"}), may_run=True)
+
+
+async def test_kubeconfig_of_others_checks_certificates_unless_it_may_do_without() -> None:
+    careless = config({"token": "t"}, **{"insecure-skip-tls-verify": True})
+    with pytest.raises(auth.AuthError, match="may not use insecure-skip-tls-verify"):
+        await auth.from_dict(careless)
+    connection = await auth.from_dict(careless, may_be_insecure=True)
+    assert not connection.material.is_verified
+
+
+@pytest.mark.parametrize("content", [[], "text", {"clusters": [3]}, {"users": 3}, {"contexts": {}}])
+async def test_what_is_no_kubeconfig_is_refused(content: Any) -> None:
+    with pytest.raises(auth.AuthError, match=r"not a kubeconfig|no current context"):
+        await auth.from_dict(content)
+
+
 async def test_pod_uses_its_service_account(
     tmp_path: Path, ca: trustme.CA, clock: ManualClock
 ) -> None:
