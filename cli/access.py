@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,18 +19,6 @@ if TYPE_CHECKING:
     from daemon.settings import Cluster
 
 T = TypeVar("T")
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--config`` and ``--cluster``."""
-    settings.add_option(parser)
-    parser.add_argument("--cluster", default="", help="one cluster, by its name in config.toml")
-
-
-def add_namespace(parser: argparse.ArgumentParser) -> None:
-    """Add ``--namespace``."""
-    default = os.environ.get("FLUX_SYSTEM_NAMESPACE", "flux-system")
-    parser.add_argument("-n", "--namespace", default=default, help=f"default: {default}")
 
 
 def chosen(args: argparse.Namespace) -> tuple[Cluster, ...]:

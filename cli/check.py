@@ -6,7 +6,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING
 
-from cli import access, check_cluster, daemon_client, failure, settings
+from cli import access, check_cluster, daemon_client, failure, options, settings
 from daemon import datadir, tools
 from daemon import settings as daemon_settings
 
@@ -22,7 +22,7 @@ Finding = tuple[bool, str]
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    access.add_options(parser)
+    options.add_cluster(parser)
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from api import durations, meta
 from api.kustomize import Kustomization
-from cli import access, failure, kinds, objects, waiting
+from cli import access, failure, kinds, objects, options, waiting
 from daemon import kinds as served
 from daemon import report
 from kube import errors
@@ -30,8 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="compare every object of a Kustomization by a dry run, whatever the watches told",
     )
     parser.add_argument("--timeout", default="5m", help="how long to wait; default 5m")
-    access.add_namespace(parser)
-    access.add_options(parser)
+    options.add_namespace(parser)
+    options.add_cluster(parser)
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from api import __version__
-from cli import access, daemon_client, failure, objects, settings, status_text
-from daemon import kinds, report
+from cli import daemon_client, failure, options, settings, status_text
+from daemon import report
 from daemon import settings as daemon_settings
-from kube import errors
-from kube.connection import AuthError
 
 if TYPE_CHECKING:
     import argparse
-
-    from daemon.settings import Cluster
 
 _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 _LOOK_S = 2.0
@@ -28,8 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
     parser.add_argument("-w", "--watch", action="store_true", help="show it again and again")
-    parser.add_argument("--wide", action="store_true", help="whole messages; how drift is seen")
-    access.add_options(parser)
+    parser.add_argument("-a", "--all", action="store_true", help="every object, however many")
+    parser.add_argument(
+        "--wide", action="store_true", help="every object with its message; how drift is seen"
+    )
+    options.add_cluster(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -40,7 +40,12 @@ def execute(args: argparse.Namespace) -> int:
             msgspec.json.encode(found).decode()
             if args.output == "json"
             else status_text.render(
-                found, dt.datetime.now(dt.UTC), is_running=is_running, is_wide=args.wide
+                found,
+                dt.datetime.now(dt.UTC),
+                is_running=is_running,
+                width=shutil.get_terminal_size().columns,
+                shows_all=args.all,
+                is_wide=args.wide,
             )
         )
         print(f"{_CLEAR}{text}" if args.watch else text, flush=True)
@@ -62,8 +67,9 @@ def look(args: argparse.Namespace) -> tuple[report.Report, bool]:
     found = daemon_client.status(daemon_settings.control_socket(settings.path(args)))
     is_running = found is not None
     if found is None:
-        clusters = access.chosen(args) if settings.load(args).clusters else ()
-        states = tuple(_ask(cluster) for cluster in clusters)
+        from cli import direct  # the whole client; with a daemon nothing of it is needed
+
+        states = direct.states(args) if settings.load(args).clusters else ()
         found = report.Report(
             version=__version__,
             pid=0,
@@ -78,23 +84,3 @@ def look(args: argparse.Namespace) -> tuple[report.Report, bool]:
     if not chosen:
         raise failure.UsageError(f"no cluster is named {args.cluster!r}")
     return msgspec.structs.replace(found, clusters=chosen), is_running
-
-
-def _ask(cluster: Cluster) -> report.ClusterState:
-    """Return what the API server tells of a cluster."""
-    try:
-        rows = access.run(_rows(cluster))
-    except (errors.ApiError, AuthError) as err:
-        return report.ClusterState(name=cluster.name, state="away", message=str(err))
-    return report.ClusterState(name=cluster.name, state="not served", rows=rows)
-
-
-async def _rows(cluster: Cluster) -> tuple[report.Row, ...]:
-    async with access.client(cluster) as client:
-        return tuple(
-            [
-                row
-                for kind in kinds.ALL
-                for row in await objects.rows(client, kind, cluster.namespace)
-            ]
-        )

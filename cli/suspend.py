@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from api import meta
-from cli import access, failure, kinds, objects
+from cli import access, failure, kinds, objects, options
 from daemon import kinds as served
 from kube import errors
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("what", nargs="+", metavar="KIND NAME...", help=kinds.USAGE)
-    access.add_namespace(parser)
-    access.add_options(parser)
+    options.add_namespace(parser)
+    options.add_cluster(parser)
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from api import meta
-from cli import access
+from cli import access, options
 from daemon import instance_manifest, kinds
 from kube import errors, lease
 from kube.objects import GVK, Resource
@@ -33,7 +33,7 @@ _OTHERS = ("helm-controller", "image-reflector-controller", "image-automation-co
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--undo", action="store_true", help="hand back what was taken over")
-    access.add_options(parser)
+    options.add_cluster(parser)
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -101,7 +101,7 @@ class _Prune:
             resource = await self.discovery.for_group_kind(obj.group, obj.kind, self.versions[obj])
             for attempt in range(1, TRIES + 1):
                 metadata = await self.client.metadata(resource, obj.namespace, obj.name)
-                if not self._is_ours(metadata):
+                if not is_ours(metadata, self.owner):
                     self.actions[obj] = Action.SKIPPED
                     return
                 step = "delete failed"
@@ -126,8 +126,9 @@ class _Prune:
         self.actions[obj] = Action.DELETED
         self.ledger.forget(self.owner, obj)
 
-    def _is_ours(self, metadata: PartialMeta) -> bool:
-        """Whether the object still names us and nothing on it forbids its deletion."""
-        live = look(metadata, IDENTITIES[self.owner.kind])
-        is_named = live.owner == Owner(self.owner.namespace, self.owner.name)
-        return is_named and not live.flags & (Flag.KEEP | Flag.IGNORE)
+
+def is_ours(metadata: PartialMeta, owner: ObjectRef) -> bool:
+    """Whether an object still names an owner and nothing on it forbids its deletion."""
+    live = look(metadata, IDENTITIES[owner.kind])
+    is_named = live.owner == Owner(owner.namespace, owner.name)
+    return is_named and not live.flags & (Flag.KEEP | Flag.IGNORE)

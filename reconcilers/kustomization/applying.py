@@ -169,7 +169,7 @@ async def remove_stale(attempt: Attempt, changes: ChangeSet) -> None:
         PruneError: some objects could not be deleted; they stay in the inventory.
     """
     kept = inventory.of_changes(changes)
-    stale = _without_namesakes(inventory.without(recorded(attempt), kept), kept)
+    stale = stale_of(recorded(attempt), kept)
     if not stale:
         settle(attempt, kept)
         return
@@ -186,11 +186,16 @@ async def remove_stale(attempt: Attempt, changes: ChangeSet) -> None:
     attempt.notice(meta.PROGRESSING, describe_pruned(pruned))
 
 
-def _without_namesakes(stale: Entries, kept: Entries) -> Entries:
-    """Leave out second names of kept objects: of a cluster-wide kind with a namespace."""
+def stale_of(old: Entries, kept: Entries) -> Entries:
+    """Return what an inventory names and what was applied does not.
+
+    Second names of applied objects are left out: of a cluster-wide kind with a namespace.
+    """
     cluster_wide = {obj for obj, _ in kept if not obj.namespace}
     return [
-        (obj, version) for obj, version in stale if obj._replace(namespace="") not in cluster_wide
+        (obj, version)
+        for obj, version in inventory.without(old, kept)
+        if obj._replace(namespace="") not in cluster_wide
     ]
 
 

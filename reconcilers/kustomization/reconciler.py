@@ -28,13 +28,12 @@ from reconcilers.kustomization import (
     failures,
     finalise,
     inputs,
-    keys,
     manifest,
     outcome,
     planning,
+    requesting,
     store,
     timing,
-    variables,
     workplace,
 )
 from reconcilers.kustomization.attempt import Attempt
@@ -190,7 +189,7 @@ class KustomizationReconciler:
         """Keep up what was applied last, as far as its build has it, although a run fails."""
         if not self._drifts.due(attempt.ref):
             return
-        last = await self._context.threads.run(self._store.load, _file_name(attempt.ref))
+        last = await self._context.threads.run(self._store.load, requesting.file_name(attempt.ref))
         if last is not None:
             with contextlib.suppress(ApplyError, store.StaleBuildError):  # pending until a run
                 await self._correct(attempt, last)
@@ -266,14 +265,7 @@ class KustomizationReconciler:
         tree = await inputs.open_tree(attempt, attempt.artifact)
         attempt.step("Building manifests")
         attempt.change(last_attempted_revision=attempt.revision)
-        request = planning.Request(
-            _file_name(attempt.ref),
-            tree,
-            attempt.item.spec,
-            manifest.finish_of(attempt.item),
-            await variables.gather(self._context, attempt.item),
-            await keys.gather(self._context, attempt.item),
-        )
+        request = await requesting.request(self._context, attempt.item, tree)
         try:
             built = await self._builder().build(request)
         except planning.PathNotFound as err:
@@ -320,7 +312,7 @@ class KustomizationReconciler:
             return await applying.apply(attempt, current, options)
         except store.StaleBuildError:
             self._known.pop(attempt.ref, None)
-            await self._context.threads.run(self._store.drop, _file_name(attempt.ref))
+            await self._context.threads.run(self._store.drop, requesting.file_name(attempt.ref))
             return await applying.apply(attempt, await self._build(attempt, found), options)
 
     async def _watched(self, attempt: Attempt) -> None:
@@ -441,11 +433,4 @@ class KustomizationReconciler:
         self._failures.forget(ref)
         self._drifts.settle(ref)
         targets.forget(self._context, ref)
-        await self._context.threads.run(self._store.drop, _file_name(ref))
-
-
-def _file_name(ref: ObjectRef) -> str:
-    """Return a name for the build's file; a namespace holds no dot, so it is unique."""
-    name = f"{ref.namespace}.{ref.name}"
-    limit = 200
-    return name if len(name) <= limit else planning.hash_of(name)
+        await self._context.threads.run(self._store.drop, requesting.file_name(ref))

@@ -1,0 +1,253 @@
+"""The content that ``build`` and ``diff`` work on: an artifact, a revision, or a local directory.
+
+An artifact is read from the daemon's own storage where that is on this machine, else downloaded;
+either way its digest has to be the one that the source's status announces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import aiohttp
+import msgspec
+
+from api.source import GitRef, GitRepository
+from cli import failure, objects
+from daemon import kinds, report
+from kube import errors
+from reconcilers import dependencies
+from reconcilers.gitrepository import remote
+from runtime.errors import GitOpsError
+from sources import artifact as artifacts
+from sources import giterrors, gitref, localtree
+from sources.auth import basic
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from api.artifact import Artifact
+    from api.kustomize import Kustomization
+    from daemon.settings import Settings
+    from reconcilers.context import ClusterContext
+    from sources.git import Repository
+    from sources.gitref import Candidate, Reference
+    from sources.tree import Tree
+
+_TIMEOUT_S = 60.0
+_MAX_BYTES = 1 << 30
+_CHUNK = 1 << 16
+_SHA = re.compile(r"(?:.*@)?(?:sha1:)?([0-9a-f]{40})\Z")
+_SHORT_SHA = re.compile(r"(?:.*@sha1:)?[0-9a-f]{7,39}\Z")
+
+
+class Content(NamedTuple):
+    """What to build."""
+
+    item: Kustomization
+    """With the path to build."""
+    tree: Tree
+    title: str
+    """What it is, for people: a revision or a directory."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--path`` and ``--revision``."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--path",
+        type=Path,
+        metavar="DIR",
+        help="a local directory to build in place of spec.path; bases may lie elsewhere in its "
+        "Git repository",
+    )
+    group.add_argument(
+        "--revision",
+        metavar="REV",
+        help="a branch, tag or commit of the source to build, fetched with its credentials",
+    )
+
+
+async def find(
+    context: ClusterContext, settings: Settings, args: argparse.Namespace, item: Kustomization
+) -> Content:
+    """Return the content that a command line means.
+
+    Raises:
+        failure.CommandError: it cannot be had; the message says why and what to do.
+    """
+    if args.path is not None:
+        return await context.threads.run(_local, args.path, item)
+    source = await _source(context, item)
+    if args.revision is not None:
+        return await _fetched(context, source, args.revision, item)
+    artifact = source.status.artifact
+    name = f"{source.KIND}/{source.metadata.namespace}/{source.metadata.name}"
+    if artifact is None:
+        raise failure.CommandError(
+            f"{name} has no artifact yet; see `gitopsd get source git`, or build from a local "
+            "directory with --path"
+        )
+    file = settings.data_dir / "artifacts" / context.name / artifact.path
+    if not await context.threads.run(_is_intact, file, artifact):
+        file = context.data_dir / "artifact.tar.gz"
+        await _download(artifact, name, file)
+        if not await context.threads.run(_is_intact, file, artifact):
+            raise failure.CommandError(
+                f"what {artifact.url} serves has another digest than {name} announces; "
+                f"`gitopsd reconcile source git {source.metadata.name}` makes a new artifact"
+            )
+    tree = artifacts.ArchiveTree(file, context.data_dir)
+    return Content(item, tree, report.short_revision(artifact.revision))
+
+
+# A local directory ------------------------------------------------------------------------------
+
+
+def _local(path: Path, item: Kustomization) -> Content:
+    """Take a directory for ``spec.path``; the repository around it is its source."""
+    directory = path.expanduser().resolve()
+    if not directory.is_dir():
+        what = "is not a directory" if directory.exists() else "is not there"
+        raise failure.UsageError(f"--path {path}: {what}")
+    root = localtree.repository_of(directory)
+    below = directory.relative_to(root).as_posix()
+    spec = msgspec.structs.replace(item.spec, path=f"./{below}")
+    tree = localtree.LocalTree(root, paths=_known_to_git(root))
+    return Content(msgspec.structs.replace(item, spec=spec), tree, str(directory))
+
+
+def _known_to_git(root: Path) -> Sequence[str] | None:
+    """Return the files that Git has or would add; None where Git cannot tell."""
+    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others"]
+    try:
+        answer = subprocess.run(
+            [*command, "--exclude-standard", "--deduplicate"], capture_output=True, check=False
+        )
+    except OSError:
+        return None
+    if answer.returncode:
+        return None
+    return [name for name in answer.stdout.decode("utf-8", "surrogateescape").split("\0") if name]
+
+
+# The source -------------------------------------------------------------------------------------
+
+
+async def _source(context: ClusterContext, item: Kustomization) -> GitRepository:
+    """Return the source of a Kustomization.
+
+    Raises:
+        failure.CommandError: it is not there, or of a kind that is not served.
+    """
+    key = dependencies.source_of(item)
+    if key.kind != GitRepository.KIND:
+        raise failure.CommandError(
+            f"sources of kind {key.kind} are not served yet; build from a directory with --path"
+        )
+    try:
+        found = await objects.get(context.client, kinds.GIT_REPOSITORY, key.namespace, key.name)
+    except errors.NotFound as err:
+        raise failure.CommandError(
+            f"{key}, the source of Kustomization/{item.metadata.namespace}/{item.metadata.name}, "
+            "is not there; build from a local directory with --path"
+        ) from err
+    if not isinstance(found, GitRepository):
+        raise TypeError(found)
+    return found
+
+
+async def _fetched(
+    context: ClusterContext, source: GitRepository, revision: str, item: Kustomization
+) -> Content:
+    """Fetch a revision of a source's repository into the command's own store."""
+    try:
+        repository = await remote.repository(context, source)
+        candidate, reference = await _resolve(context, repository, revision)
+        commit = await context.git.fetch(repository, reference, candidate)
+    except (GitOpsError, basic.CredentialsError) as err:
+        raise failure.CommandError(f"--revision {revision}: {err}") from err
+    tree = commit.tree(source.spec.ignore)
+    return Content(item, tree, report.short_revision(commit.revision))
+
+
+async def _resolve(
+    context: ClusterContext, repository: Repository, revision: str
+) -> tuple[Candidate, Reference]:
+    """Return the commit that a person's words mean: a commit, a full name, a branch or a tag."""
+    full = _SHA.match(revision)
+    if full:
+        references = [gitref.reference(GitRef(commit=full[1]))]
+    elif revision.startswith("refs/"):
+        references = [gitref.reference(GitRef(name=revision))]
+    else:
+        references = [gitref.reference(GitRef(branch=revision))]
+        references.append(gitref.reference(GitRef(tag=revision)))
+    failures = []
+    for reference in references:
+        try:
+            return await context.git.resolve(repository, reference), reference
+        except giterrors.GitOperationError as err:
+            if not isinstance(err.__cause__, gitref.UnresolvedError):
+                raise
+            failures.append(err)
+    hint = "; give a commit with all of its 40 digits" if _SHORT_SHA.match(revision) else ""
+    raise failure.CommandError(
+        f"{repository.url} has no branch and no tag {revision!r}{hint}"
+    ) from failures[0]
+
+
+# The artifact -----------------------------------------------------------------------------------
+
+
+def _is_intact(file: Path, artifact: Artifact) -> bool:
+    """Whether a file is there, readable, and what the artifact says."""
+    try:
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError:
+        return False
+    return artifact.digest == f"sha256:{digest}"
+
+
+async def _download(artifact: Artifact, name: str, target: Path) -> None:
+    """Download an artifact.
+
+    Raises:
+        failure.CommandError: nobody serves it.
+    """
+    advice = (
+        "does the daemon run, and is its [listen] artifacts_url reachable from here? "
+        "--path DIR and --revision REV do without the artifact"
+    )
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(artifact.url, allow_redirects=False) as answer,
+        ):
+            if answer.status != 200:
+                raise failure.CommandError(
+                    f"the artifact of {name} is not at {artifact.url}: HTTP {answer.status}; "
+                    f"{advice}"
+                )
+            await _write(answer, target)
+    except (aiohttp.ClientError, TimeoutError, OSError) as err:
+        reason = str(err) or type(err).__name__
+        raise failure.CommandError(
+            f"the artifact of {name} cannot be fetched from {artifact.url}: {reason}; {advice}"
+        ) from err
+
+
+async def _write(answer: aiohttp.ClientResponse, target: Path) -> None:
+    size = 0
+    with target.open("wb") as file:
+        async for chunk in answer.content.iter_chunked(_CHUNK):
+            size += len(chunk)
+            if size > _MAX_BYTES:
+                raise failure.CommandError(f"{answer.url} is larger than {_MAX_BYTES >> 30} GiB")
+            file.write(chunk)

@@ -1,0 +1,92 @@
+"""Builds a Kustomization for a command, with the code and the words of the daemon."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from api.kustomize import Kustomization
+from cli import content, failure, kinds, objects, options
+from daemon import kinds as served
+from kube import errors
+from reconcilers.kustomization import build as builds
+from reconcilers.kustomization import inputs, manifest, planning, requesting, store
+from runtime.errors import GitOpsError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from daemon.settings import Settings
+    from reconcilers.context import ClusterContext
+    from reconcilers.kustomization.store import Build
+
+
+class Rendered(NamedTuple):
+    """A Kustomization and what it wants."""
+
+    item: Kustomization
+    build: Build
+    title: str
+    """What was built, for people: a revision or a directory."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add everything that ``build`` and ``diff`` have in common."""
+    parser.add_argument("what", nargs="+", metavar="kustomization NAME", help="what to build")
+    content.add_options(parser)
+    parser.add_argument("--show-secrets", action="store_true", help="print the values of Secrets")
+    options.add_namespace(parser)
+    options.add_cluster(parser)
+
+
+def name_of(args: argparse.Namespace) -> str:
+    """Return the one Kustomization that a command line names.
+
+    Raises:
+        failure.UsageError: it names none, several, or another kind.
+    """
+    kind, names = kinds.parse(args.what)
+    if kind is not served.KUSTOMIZATION:
+        raise failure.UsageError(f"only a Kustomization can be built, not a {kind.name}")
+    if len(names) != 1:
+        raise failure.UsageError("name one Kustomization, as in: kustomization apps")
+    return names[0]
+
+
+async def render(context: ClusterContext, settings: Settings, args: argparse.Namespace) -> Rendered:
+    """Build what a command line names.
+
+    Raises:
+        failure.CommandError: it cannot be built; the message says why.
+    """
+    item = await _item(context, args.namespace, name_of(args))
+    try:
+        inputs.check_served(item)
+        found = await content.find(context, settings, args, item)
+        builder = builds.Builder(
+            store.Store(context.data_dir / "builds"),
+            context.threads,
+            context.processes,
+            tools=context.tools,
+            settings=context.settings,
+            directory=context.data_dir / "builds",
+        )
+        request = await requesting.request(context, found.item, found.tree)
+        built = await builder.build(request)
+    except (planning.PathNotFound, manifest.BuildError, builds.DirectoryError, GitOpsError) as err:
+        raise failure.CommandError(str(err)) from err
+    except OSError as err:
+        raise failure.CommandError(f"failed to read the source: {err}") from err
+    return Rendered(item, built.build, found.title)
+
+
+async def _item(context: ClusterContext, namespace: str, name: str) -> Kustomization:
+    try:
+        found = await objects.get(context.client, served.KUSTOMIZATION, namespace, name)
+    except errors.NotFound as err:
+        raise failure.CommandError(
+            f"Kustomization/{namespace}/{name} is not there; "
+            "`gitopsd get kustomizations -A` lists those that are"
+        ) from err
+    if not isinstance(found, Kustomization):
+        raise TypeError(found)
+    return found

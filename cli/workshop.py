@@ -1,0 +1,62 @@
+"""A cluster's context for one command: the daemon's own parts, with disposable folders.
+
+Nothing of it runs by itself: no informer, no watch. What a command builds is the daemon's build.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli import access, failure
+from daemon import shared, tools, wiring
+from runtime import clock, limits, metrics
+from sources import git
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from daemon.settings import Cluster, Settings
+    from reconcilers.context import ClusterContext
+
+
+@asynccontextmanager
+async def opened(settings: Settings, cluster: Cluster) -> AsyncIterator[ClusterContext]:
+    """Open a cluster; its folders are removed at the end, with what Secrets a build held.
+
+    Raises:
+        failure.CommandError: there is no place for temporary files.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gitopsd-")))
+        except OSError as err:
+            raise failure.CommandError(
+                f"no temporary directory: {err}; set TMPDIR to one that is writable"
+            ) from err
+        client = await stack.enter_async_context(access.client(cluster))
+        time, counters, threads = clock.SystemClock(), metrics.Metrics(), limits.Threads()
+        processes = limits.Processes(counters, settings.processes)
+        fetcher = git.GitFetcher(folder / "git", threads, processes, time)
+        stack.callback(fetcher.close)
+        stack.push_async_callback(threads.aclose)
+        found, _ = await tools.look(settings)
+        services = shared.Shared(
+            clock=time,
+            rng=random.Random(),  # noqa: S311 - spreads load, guards nothing
+            metrics=counters,
+            threads=threads,
+            processes=processes,
+            git=fetcher,
+            tools=found,
+            limits=settings.limits,
+            data_dir=folder,
+            artifacts_url="",
+            identity="",
+        )
+        context = wiring.build(cluster, services, client)
+        context.data_dir.mkdir(parents=True, mode=0o700)
+        yield context
