@@ -129,7 +129,8 @@ def _field(change: Change, paint: _Paint) -> Iterator[str]:
     elif after is MISSING:
         yield paint(_RED, f"    - {change.field}: {_value(before)}")
     else:
-        yield f"    ~ {change.field}: {paint(_RED, _value(before))} → {paint(_GREEN, _value(after))}"
+        old_value, new_value = paint(_RED, _value(before)), paint(_GREEN, _value(after))
+        yield f"    ~ {change.field}: {old_value} → {new_value}"
 
 
 def _value(value: object) -> str:

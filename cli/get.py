@@ -40,12 +40,13 @@ def execute(args: argparse.Namespace) -> int:
     if args.output == "json":
         _print_json(found)
         return 0
+    if found:
+        _print_table(args, found)
     missing = sorted(set(names) - {row.name for _, row in found})
     if missing or not found:
         where = "any namespace" if args.all_namespaces else f"namespace {args.namespace}"
         named = f" {', '.join(missing)}" if missing else ""
         raise failure.CommandError(f"no {kind.name}{named} in {where}{_elsewhere(args)}")
-    _print_table(args, found)
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from api.kustomize import Kustomization
 from cli import content, failure, kinds, objects, options
 from daemon import kinds as served
+from daemon import tools
 from kube import errors
 from reconcilers.kustomization import build as builds
 from reconcilers.kustomization import inputs, manifest, planning, requesting, store
@@ -72,11 +73,21 @@ async def render(context: ClusterContext, settings: Settings, args: argparse.Nam
         )
         request = await requesting.request(context, found.item, found.tree)
         built = await builder.build(request)
-    except (planning.PathNotFound, manifest.BuildError, builds.DirectoryError, GitOpsError) as err:
+    except manifest.BuildError as err:
+        raise failure.CommandError(await _explained(context, settings, err)) from err
+    except (planning.PathNotFound, builds.DirectoryError, GitOpsError) as err:
         raise failure.CommandError(str(err)) from err
     except OSError as err:
         raise failure.CommandError(f"failed to read the source: {err}") from err
     return Rendered(item, built.build, found.title)
+
+
+async def _explained(context: ClusterContext, settings: Settings, error: Exception) -> str:
+    """Return what is wrong with a build; where it is a missing kustomize, how to get one."""
+    if context.tools.kustomize is not None or "program was not found" not in str(error):
+        return str(error)
+    _, complaint = await tools.look(settings)
+    return f"kustomize build failed: {complaint}"
 
 
 async def _item(context: ClusterContext, namespace: str, name: str) -> Kustomization:

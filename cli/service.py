@@ -11,6 +11,7 @@ from cli import failure, services, settings
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +34,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.action == "status":
         return _call(service.status, is_checked=False)
     if args.action == "install":
-        service.path.parent.mkdir(parents=True, exist_ok=True)
-        loaded.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        service.path.write_text(service.text)
+        _write(service, loaded.data_dir)
         _run(service.install)
         print(f"installed {service.path}; see `gitopsd status`\n{service.hint}".rstrip())
         return 0
@@ -43,6 +42,23 @@ def execute(args: argparse.Namespace) -> int:
     service.path.unlink(missing_ok=True)
     print(f"removed {service.path}; data and settings are left alone")
     return 0
+
+
+def _write(service: services.Service, data_dir: Path) -> None:
+    """Make the data directory and write the service's file.
+
+    Raises:
+        failure.CommandError: the file system refused.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        service.path.parent.mkdir(parents=True, exist_ok=True)
+        service.path.write_text(service.text)
+    except OSError as err:
+        raise failure.CommandError(
+            f"{err.filename}: {err.strerror}; set [daemon] data_dir to another directory, "
+            "or run this as a user who may write there"
+        ) from err
 
 
 def _print(service: services.Service, action: str) -> None:

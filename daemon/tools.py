@@ -90,6 +90,9 @@ async def _look_for_kustomize(settings: Settings) -> tuple[Tools, str]:
 
 def _advice() -> str:
     """Say how to install kustomize here."""
-    package = "brew install kustomize" if sys.platform == "darwin" else "make tools"
-    source = f"go install sigs.k8s.io/kustomize/kustomize/v5@{PINNED_KUSTOMIZE}"
-    return f"install it with `{package}` or `{source}`"
+    if sys.platform == "darwin":
+        return "install it with `brew install kustomize`"
+    return (
+        f"get {PINNED_KUSTOMIZE} from https://github.com/kubernetes-sigs/kustomize/releases, put "
+        "it on PATH, or name it in config.toml as [tools] kustomize"
+    )

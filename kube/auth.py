@@ -171,6 +171,10 @@ def _look_up(config: JsonObject, context: str | None, *, may_run: bool) -> _Entr
 
 def _read_kubeconfig(paths: str, context: str | None) -> _Entry:
     module = _kube_config()
+    if not any(Path(path).expanduser().exists() for path in paths.split(os.pathsep)):
+        raise AuthError(
+            f"there is no kubeconfig at {paths}; name one in config.toml, or set KUBECONFIG"
+        )
     try:
         merger = module.KubeConfigMerger(paths)
     except Exception as error:

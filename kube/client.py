@@ -293,7 +293,14 @@ class Client:
         return (await self._send(call)).body
 
     async def replace(
-        self, resource: Resource, namespace: str, name: str, body: bytes, *, manager: str
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: bytes,
+        *,
+        manager: str,
+        dry_run: bool = False,
     ) -> bytes:
         """Replace one object by another state of it and return what it is now.
 
@@ -303,12 +310,14 @@ class Client:
             name: its name.
             body: the object, JSON, with the resourceVersion it was read at.
             manager: the field manager.
+            dry_run: run everything but the write.
 
         Raises:
             Conflict: it changed since.
         """
-        target = _target(resource.path(namespace, name), _write_params(manager, dry_run=False))
-        call = Call("PUT", "update", resource.plural, target, _WRITE, body, is_idempotent=False)
+        target = _target(resource.path(namespace, name), _write_params(manager, dry_run))
+        verb = "dry-run" if dry_run else "update"
+        call = Call("PUT", verb, resource.plural, target, _WRITE, body, is_idempotent=False)
         return (await self._send(call)).body
 
     async def delete(

@@ -156,7 +156,7 @@ def _named(before: Sequence[Any], after: Sequence[Any], field: str, path: Path) 
     for name in dict.fromkeys([*old, *new]):
         place = (*path, f"[{field}={name}]")
         yield from changes(old.get(name, MISSING), new.get(name, MISSING), place)
-    if old == new:
+    if set(old) == set(new) and list(old) != list(new):
         yield Change((*path, f"[order of {field}]"), list(old), list(new))
 
 

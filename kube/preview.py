@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from api.meta import ObjectRef
     from kube.desired import Desired
     from kube.fielddiff import Change
-    from kube.objects import JsonObject, ObjectId
+    from kube.objects import JsonObject, ObjectId, PartialMeta
     from kube.target import Session, Target
 
 _NAMESPACES: Final = "namespaces"
@@ -184,7 +184,7 @@ async def _look(session: Session, target: Target, promised: _Promises) -> Previe
         return found
     if live is None:
         return _preview(target, Outcome.CREATED)
-    return _compare(session, target, live, answer.raw)
+    return await _compare(session, target, live, answer.raw)
 
 
 async def _live(session: Session, target: Target) -> JsonObject | None:
@@ -197,21 +197,45 @@ async def _live(session: Session, target: Target) -> JsonObject | None:
         raise wording.refused(obj, error) from error
 
 
-def _compare(session: Session, target: Target, live: JsonObject, raw: bytes) -> Preview:
+async def _compare(session: Session, target: Target, live: JsonObject, raw: bytes) -> Preview:
     """Tell which fields of a live object the answer of a dry run has otherwise."""
     wanted: JsonObject = orjson.loads(raw)
     metadata = ownership.read(raw)
     flags = target.desired.flags | ownership.look(metadata, session.identity).flags
     note = ""
     if flags & Flag.FOREIGN and not flags & Flag.MERGE:
-        desired = orjson.loads(session.reader.read(target.desired))
-        wanted = leftovers.removed(wanted, metadata, session.identity, desired)
+        wanted = await _taken_over(session, target, wanted, metadata)
         managers = leftovers.absorbed_managers(metadata, session.identity)
         note = f"taken over from {', '.join(managers) or 'an earlier tool'}"
     changes = tuple(fielddiff.changes(fielddiff.view(live), fielddiff.view(wanted)))
     is_changed = bool(changes or note)
     outcome = Outcome.CHANGED if is_changed else Outcome.UNCHANGED
     return _preview(target, outcome, changes=changes, note=note)
+
+
+async def _taken_over(
+    session: Session, target: Target, answer: JsonObject, metadata: PartialMeta
+) -> JsonObject:
+    """Return the answer of a dry run as it would be after the take-over that comes first.
+
+    What the take-over removes may have defaults, which only the server knows.
+    """
+    desired = orjson.loads(session.reader.read(target.desired))
+    left = leftovers.removed(answer, metadata, session.identity, desired)
+    obj = target.desired.id
+    try:
+        raw = await session.client.replace(
+            target.resource,
+            obj.namespace,
+            obj.name,
+            orjson.dumps(left),
+            manager=session.identity.manager,
+            dry_run=True,
+        )
+    except errors.ApiError:  # without the defaults then; an apply needs no right to update
+        return left
+    completed: JsonObject = orjson.loads(raw)
+    return completed
 
 
 async def _look_at_stale(
@@ -238,6 +262,10 @@ async def _look_at_stale(
 def _preview(
     target: Target, outcome: Outcome, *, changes: tuple[Change, ...] = (), note: str = ""
 ) -> Preview:
+    unknown = target.desired.unknown
+    if unknown and outcome not in QUIET:
+        left_out = f"not sent, as the kind has no such field: {', '.join(unknown)}"
+        note = f"{note}; {left_out}" if note else left_out
     return Preview(target.desired.id, target.desired.version, outcome, changes, note)
 
 

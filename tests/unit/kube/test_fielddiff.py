@@ -22,6 +22,7 @@ def told(before: object, after: object) -> list[tuple[str, Any, Any]]:
         ({"a": None}, {}, [("a", None, MISSING)]),
         ({}, {"a": {"b": 1}}, [("a", MISSING, {"b": 1})]),
         ({"a": {"b": 1}}, {"a": {"b": 2, "c": 3}}, [("a.b", 1, 2), ("a.c", MISSING, 3)]),
+        ({"a": [{"name": "b"}]}, {"a": [{"name": "b"}]}, []),
         ({"a": [1]}, {"a": {"b": 1}}, [("a", [1], {"b": 1})]),
         ({"b": 1, "a": 1}, {"b": 2, "a": 2}, [("a", 1, 2), ("b", 1, 2)]),
     ],
