@@ -123,7 +123,7 @@ def _field(change: Change, paint: _Paint) -> Iterator[str]:
         for line in list(hunks)[2:]:
             yield paint({"+": _GREEN, "-": _RED}.get(line[:1], _DIM), f"      {line}")
         if old == new:
-            yield paint(_DIM, "      (the line end at the end)")
+            yield paint(_DIM, "      (only the line end at the end)")
     elif before is MISSING:
         yield paint(_GREEN, f"    + {change.field}: {_value(after)}")
     elif after is MISSING:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+import msgspec
+
 from cli import status_text
 from daemon import report
 
@@ -47,11 +49,57 @@ def test_running_daemon_is_shown_with_memory_listeners_and_objects() -> None:
     assert "gitopsd 0.1.0, process 42, up 2h, memory 70 MiB" in text
     assert "listens: metrics 127.0.0.1:9080" in text
     assert "cluster home: synced for 1h (https://home:6443, v1.36.3)" in text
+    assert "  1 ready" in text
     line = next(line for line in text.splitlines() if "flux-system/apps" in line)
-    assert line.split()[:6] == [
-        "Kustomization", "flux-system/apps", "main@sha1:01234567", "True", "2m", "3",
+    assert line.split() == [
+        "Kustomization", "flux-system/apps", "True", "2m", "3", "main@sha1:01234567",
     ]  # fmt: skip
-    assert "Applied revision: main@sha1:01234567" in line
+
+
+def test_what_is_not_ready_comes_first_with_its_whole_message_in_lines_that_fit() -> None:
+    reason = f"{'no matches for kind ' * 8}at {SHA}"
+    broken = msgspec.structs.replace(ROW, name="broken", ready="False", message=reason)
+    each = msgspec.structs.replace(CLUSTER, rows=(ROW, broken))
+
+    lines = status_text.render(daemon(each), NOW, is_running=True).splitlines()
+
+    first = next(number for number, line in enumerate(lines) if "flux-system/" in line)
+    assert "flux-system/broken" in lines[first]
+    assert "1 ready, 1 not ready" in "".join(lines)
+    assert " ".join(" ".join(lines[first + 1 : first + 4]).split()) == (
+        "no matches for kind " * 8 + "at main@sha1:01234567"
+    )
+    assert max(map(len, lines)) <= 80
+
+
+def test_message_of_a_suspended_object_is_left_out() -> None:
+    paused = msgspec.structs.replace(ROW, is_suspended=True, message="old news")
+    text = status_text.render(
+        daemon(msgspec.structs.replace(CLUSTER, rows=(paused,))), NOW, is_running=True
+    )
+
+    assert "Suspended" in text
+    assert "old news" not in text
+
+
+def test_many_objects_that_are_ready_are_counted() -> None:
+    rows = tuple(msgspec.structs.replace(ROW, name=f"app{number}") for number in range(30))
+    found = daemon(msgspec.structs.replace(CLUSTER, rows=rows))
+
+    text = status_text.render(found, NOW, is_running=True)
+    listed = status_text.render(found, NOW, is_running=True, shows_all=True)
+
+    assert text.splitlines()[-1] == (
+        "  Kustomization: 30 ready at main@sha1:01234567, 90 corrections of drift; --all lists them"
+    )
+    assert "app7" not in text
+    assert "flux-system/app7 " in listed
+
+
+def test_wide_shows_every_message() -> None:
+    text = status_text.render(daemon(CLUSTER), NOW, is_running=True, is_wide=True)
+
+    assert text.splitlines()[-1].endswith("Applied revision: main@sha1:01234567")
 
 
 def test_stopped_daemon_is_said_first() -> None:
