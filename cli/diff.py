@@ -19,7 +19,9 @@ from kube.ownership import IDENTITIES
 from kube.preview import Outcome
 from kube.target import Session
 from kube.wording import ObjectError
+from reconcilers import targets
 from reconcilers.kustomization import applying, store
+from runtime.errors import GitOpsError
 
 if TYPE_CHECKING:
     import argparse
@@ -73,30 +75,33 @@ async def _look(context: ClusterContext, rendered: Rendered) -> list[Preview]:
     """Try every object, and look at those that are no longer declared.
 
     Raises:
-        failure.CommandError: the API server does not answer.
+        failure.CommandError: the API server does not answer, or the Kustomization's user is none.
     """
     item, build = rendered.item, rendered.build
     reader = await context.threads.run(store.Reader, build)
     with reader:
-        session = _session(context, item, reader)
         try:
+            session = _session(context, item, reader)
             applied = await preview.apply(session, build.desired)
             kept = [(each.id, each.version) for each in applied]
             stale = applying.stale_of(applying.entries_of(item), kept)
             pruned = await preview.pruned(session, stale, await _others(context, item))
         except ObjectError as err:
             raise failure.CommandError(err.text) from err
+        except GitOpsError as err:
+            raise failure.CommandError(err.message) from err
     if not item.spec.prune:
         pruned = [_kept(each) for each in pruned]
     return [*applied, *pruned]
 
 
 def _session(context: ClusterContext, item: Kustomization, reader: ManifestReader) -> Session:
-    owner = item.ref(context.name)
+    """Return the session of the user and the cluster that the Kustomization applies with."""
+    owner, target = item.ref(context.name), targets.find(context, item)
     return Session(
-        client=context.client,
-        discovery=context.discovery,
-        ledger=context.tracker,
+        client=target.client,
+        discovery=target.discovery,
+        ledger=target.tracker,
         clock=context.clock,
         owner=owner,
         identity=IDENTITIES[owner.kind],
@@ -110,10 +115,12 @@ def _session(context: ClusterContext, item: Kustomization, reader: ManifestReade
 async def _others(
     context: ClusterContext, item: Kustomization
 ) -> Callable[[ObjectId], ObjectRef | None]:
-    """Return what finds another Kustomization of the cluster that declares an object."""
+    """Return what finds another Kustomization that declares an object of the same cluster."""
     owners: dict[ObjectId, ObjectRef] = {}
     async for each in objects.listed(context.client, served.KUSTOMIZATION, ""):
-        if isinstance(each, Kustomization) and each.metadata.uid != item.metadata.uid:
+        if not isinstance(each, Kustomization) or each.metadata.uid == item.metadata.uid:
+            continue
+        if each.spec.kube_config == item.spec.kube_config:
             owner = each.ref(context.name)
             owners |= {obj: owner for obj, _ in applying.entries_of(each)}
     return owners.get

@@ -141,3 +141,55 @@ def test_check_lists_what_a_weak_credential_may_not_do(
     out = capsys.readouterr().out
     assert "✗ cluster home: permissions: may not list fluxinstances" in out
     assert "patch kustomizations/status" in out
+
+
+def test_get_all_lists_kind_by_kind(
+    gitopsd: Callable[..., int], namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gitopsd("get", "all", "-n", namespace) == 0
+
+    title, header, line = capsys.readouterr().out.splitlines()
+    assert (title, header.split()[0], line.split()[0]) == ("GitRepository", "NAME", "fleet")
+
+    assert gitopsd("get", "all", "-n", "kube-system") == 1
+    err = capsys.readouterr().err
+    assert "no Flux objects in namespace kube-system; -A looks in all of them" in err
+
+
+def test_get_prints_what_is_there_and_names_what_is_not(
+    gitopsd: Callable[..., int], namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gitopsd("get", "source", "git", "fleet", "other", "-n", namespace) == 1
+
+    captured = capsys.readouterr()
+    assert "fleet" in captured.out
+    assert f"no GitRepository other in namespace {namespace}" in captured.err
+
+
+def test_events_of_an_object_are_listed(
+    gitopsd: Callable[..., int],
+    cluster: Cluster,
+    namespace: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert gitopsd("events", "-n", namespace) == 0
+    assert f"no events in namespace {namespace}" in capsys.readouterr().out
+    for kind, name in (("GitRepository", "fleet"), ("Deployment", "web")):
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{name}.1"},
+            "involvedObject": {"kind": kind, "name": name, "namespace": namespace},
+            "type": "Warning",
+            "reason": "Something",
+            "message": "of " + name,
+            "lastTimestamp": "2026-01-02T12:00:00Z",
+        }
+        cluster.kubectl("create", "-n", namespace, "-f", "-", input=json.dumps(event))
+
+    assert gitopsd("events", "-n", namespace) == 0
+    _, line = capsys.readouterr().out.splitlines()
+    assert line.split()[1:] == ["Warning", "Something", "GitRepository/fleet", "of", "fleet"]
+
+    assert gitopsd("events", "ks", "-n", namespace) == 0
+    assert "no events" in capsys.readouterr().out

@@ -79,19 +79,19 @@ class Bench:
             }
         )
 
-    def kustomize(self, *inventory: str, **spec: Any) -> None:
+    def kustomize(self, *inventory: str, name: str = NAME, **spec: Any) -> None:
         source = {"kind": "GitRepository", "name": "fleet"}
         body = {"interval": "1h", "prune": True, "path": "./deploy", "sourceRef": source, **spec}
         self.apply(
             {
                 "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
                 "kind": "Kustomization",
-                "metadata": {"name": NAME},
+                "metadata": {"name": name},
                 "spec": body,
             }
         )
         entries = [{"id": entry, "v": "v1"} for entry in inventory]
-        self._status("kustomization", NAME, {"inventory": {"entries": entries}})
+        self._status("kustomization", name, {"inventory": {"entries": entries}})
 
     def publish(self, files: Mapping[str, str], root: Path, url: str = "127.0.0.1:1") -> Artifact:
         """Store an artifact as a daemon does, and announce it."""
@@ -244,6 +244,36 @@ def test_refused_object_gives_status_2_beside_the_other_changes(
     out = capsys.readouterr().out
     assert f"+ ConfigMap/{space}/a created" in out
     assert '! No/x dry-run failed: no matches for kind "No" in version "example.com/v1"' in out
+
+
+def test_objects_are_tried_as_the_service_account_that_applies_them(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.source()
+    bench.kustomize(serviceAccountName="tenant")
+    bench.publish_here({"deploy/a.yaml": config_map(bench.namespace, "a")})
+
+    assert bench.run("diff") == 2
+
+    user = f"system:serviceaccount:{bench.namespace}:tenant"
+    assert f'User "{user}" cannot get resource "configmaps"' in capsys.readouterr().out
+
+
+def test_object_that_another_kustomization_declares_is_kept(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = f"{bench.namespace}_old__ConfigMap"
+    bench.source()
+    bench.kustomize(entry, name="neighbour")
+    bench.kustomize(entry)
+    bench.owned(config_map(bench.namespace, "old"))
+    bench.publish_here({"deploy/kustomization.yaml": "resources: []\n"})
+
+    assert bench.run("diff") == 0
+
+    owner = f"Kustomization/{bench.namespace}/neighbour"
+    out = capsys.readouterr().out
+    assert f"· ConfigMap/{bench.namespace}/old kept: {owner} declares it too" in out
 
 
 def test_json_is_for_programs(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

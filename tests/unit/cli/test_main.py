@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -154,3 +157,70 @@ def test_check_of_wrong_settings_ends_with_status_2(
 
     assert main.main(["check", "--config", str(config)]) == 2
     assert "✗ " in capsys.readouterr().out
+
+
+def test_closed_port_is_told_in_one_line(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        """
+apiVersion: v1
+kind: Config
+current-context: c
+contexts: [{name: c, context: {cluster: c, user: u}}]
+clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}]
+users: [{name: u, user: {token: t}}]
+"""
+    )
+    config.write_text(config.read_text().replace("/nowhere/kubeconfig", str(kubeconfig)))
+    for argv in (["get", "ks"], ["tree", "ks", "a"], ["events"], ["reconcile", "ks", "a"]):
+        assert main.main([*argv, "--config", str(config)]) == 1
+        assert stderr_of(capsys) == (
+            "gitopsd: cluster home: cannot connect to http://127.0.0.1:1: connection refused\n"
+        )
+    for command in ("diff", "build"):
+        status = main.main([command, "ks", "a", "--config", str(config)])
+        assert status == {"diff": 2, "build": 1}[command]
+        assert "connection refused" in stderr_of(capsys)
+
+
+def test_question_without_an_answer_has_another_status_than_no(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["diff", "ks", "a", "--config", str(tmp_path / "none.toml")]) == 2
+    assert "gitopsd config > " in stderr_of(capsys)
+
+
+def test_service_that_cannot_be_written_is_told_without_a_traceback(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    config.write_text(config.read_text().replace(f"{tmp_path}/data", f"{tmp_path}/file/data"))
+
+    assert main.main(["service", "install", "--config", str(config)]) == 1
+    assert "set [daemon] data_dir to another directory" in stderr_of(capsys)
+
+
+def test_interrupt_ends_a_command_without_a_traceback(config: Path, tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        user, name = {"name": "u", "user": {"token": "t"}}, {"cluster": "c", "user": "u"}
+        server = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}
+        content = {
+            "current-context": "c",
+            "contexts": [{"name": "c", "context": name}],
+            "clusters": [server],
+            "users": [user],
+        }
+        kubeconfig.write_text(json.dumps(content))
+        config.write_text(config.read_text().replace("/nowhere/kubeconfig", str(kubeconfig)))
+        command = [sys.executable, "-m", "cli.main", "get", "ks", "--config", str(config)]
+        child = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        connection, _ = silent.accept()  # it waits for an answer now
+        with connection:
+            child.send_signal(signal.SIGINT)
+            _, errors = child.communicate(timeout=30)
+
+    assert (child.returncode, errors) == (130, "")
