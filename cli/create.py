@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from cli import access, failure, objects
+from cli import access, failure, objects, options
 from kube import manifests
 from kube.objects import GVK, Resource
 from sources.auth import basic, github_app, proxy, ssh
@@ -78,21 +78,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what = parser.add_subparsers(dest="what", required=True, metavar="secret")
     secret = what.add_parser("secret", help="credentials of a source")
     kinds = secret.add_subparsers(dest="kind", required=True, metavar="git|github-app|proxy")
-    for kind, options, text in (
+    for kind, fields, text in (
         ("git", _GIT, "credentials for a Git repository"),
         ("github-app", _APP, "a GitHub App, for provider: github"),
         ("proxy", _PROXY, "an HTTP proxy, for proxySecretRef"),
     ):
         each = kinds.add_parser(kind, help=text, description=text)
         each.add_argument("name", help="name of the Secret")
-        for option, explained in options.items():
+        for option, explained in fields.items():
             each.add_argument(f"--{option}", default="", help=explained)
             if option in _SECRET_VALUES:
                 each.add_argument(f"--{option}-file", default="", help="file with it; - is stdin")
         each.add_argument("--export", action="store_true", help="print YAML and write nothing")
-        access.add_namespace(each)
-        access.add_options(each)
-        each.set_defaults(options=tuple(options))
+        options.add_namespace(each)
+        options.add_cluster(each)
+        each.set_defaults(fields=tuple(fields))
 
 
 def execute(args: argparse.Namespace) -> int:
