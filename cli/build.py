@@ -29,7 +29,7 @@ def execute(args: argparse.Namespace) -> int:
     rendering.name_of(args)
 
     async def main() -> bytes:
-        async with workshop.opened(loaded, cluster) as context:
+        async with workshop.opened(settings.path(args), loaded, cluster) as context:
             rendered = await rendering.render(context, loaded, args)
             return await context.threads.run(text, rendered.build, shows_secrets=args.show_secrets)
 

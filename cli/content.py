@@ -24,7 +24,7 @@ from reconcilers.gitrepository import remote
 from runtime.errors import GitOpsError
 from sources import artifact as artifacts
 from sources import giterrors, gitref, localtree
-from sources.auth import basic
+from sources.auth.errors import CredentialsError
 
 if TYPE_CHECKING:
     import argparse
@@ -169,7 +169,7 @@ async def _fetched(
         repository = await remote.repository(context, source)
         candidate, reference = await _resolve(context, repository, revision)
         commit = await context.git.fetch(repository, reference, candidate)
-    except (GitOpsError, basic.CredentialsError) as err:
+    except (GitOpsError, CredentialsError) as err:
         raise failure.CommandError(f"--revision {revision}: {err}") from err
     tree = commit.tree(source.spec.ignore)
     return Content(item, tree, report.short_revision(commit.revision))

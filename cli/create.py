@@ -92,7 +92,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         each.add_argument("--export", action="store_true", help="print YAML and write nothing")
         options.add_namespace(each)
         options.add_cluster(each)
-        each.set_defaults(fields=tuple(fields))
+        each.set_defaults(options=tuple(fields))
 
 
 def execute(args: argparse.Namespace) -> int:

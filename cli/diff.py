@@ -54,7 +54,7 @@ def _execute(args: argparse.Namespace) -> int:
     rendering.name_of(args)
 
     async def main() -> tuple[Rendered, list[Preview]]:
-        async with workshop.opened(loaded, cluster) as context:
+        async with workshop.opened(settings.path(args), loaded, cluster) as context:
             rendered = await rendering.render(context, loaded, args)
             return rendered, await _look(context, rendered)
 
@@ -109,6 +109,7 @@ def _session(context: ClusterContext, item: Kustomization, reader: ManifestReade
         force=item.spec.force,
         verify=True,
         at_interval=False,
+        rules=applying.ignored(item),
     )
 
 

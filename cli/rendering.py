@@ -9,8 +9,7 @@ from cli import content, failure, kinds, objects, options
 from daemon import kinds as served
 from daemon import tools
 from kube import errors
-from reconcilers.kustomization import build as builds
-from reconcilers.kustomization import inputs, manifest, planning, requesting, store
+from reconcilers.kustomization import inputs, manifest, planning, requesting, store, workplace
 from runtime.errors import GitOpsError
 
 if TYPE_CHECKING:
@@ -63,19 +62,14 @@ async def render(context: ClusterContext, settings: Settings, args: argparse.Nam
     try:
         inputs.check_served(item)
         found = await content.find(context, settings, args, item)
-        builder = builds.Builder(
-            store.Store(context.data_dir / "builds"),
-            context.threads,
-            context.processes,
-            tools=context.tools,
-            settings=context.settings,
-            directory=context.data_dir / "builds",
-        )
+        folder = context.data_dir / "builds"
+        place = workplace.Workplace(folder, context.tools.sops, context.processes, context.threads)
+        builder = requesting.builder(context, store.Store(folder), place)
         request = await requesting.request(context, found.item, found.tree)
         built = await builder.build(request)
     except manifest.BuildError as err:
         raise failure.CommandError(await _explained(context, settings, err)) from err
-    except (planning.PathNotFound, builds.DirectoryError, GitOpsError) as err:
+    except (planning.PathNotFound, workplace.DirectoryError, GitOpsError) as err:
         raise failure.CommandError(str(err)) from err
     except OSError as err:
         raise failure.CommandError(f"failed to read the source: {err}") from err

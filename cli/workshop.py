@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli import access, failure
-from daemon import shared, tools, wiring
+from daemon import reload, shared, tools, wiring
 from runtime import clock, limits, metrics
 from sources import git
 
@@ -24,8 +24,13 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, cluster: Cluster) -> AsyncIterator[ClusterContext]:
+async def opened(file: Path, settings: Settings, cluster: Cluster) -> AsyncIterator[ClusterContext]:
     """Open a cluster; its folders are removed at the end, with what Secrets a build held.
+
+    Args:
+        file: the configuration file.
+        settings: what it says.
+        cluster: one of its clusters.
 
     Raises:
         failure.CommandError: there is no place for temporary files.
@@ -44,6 +49,7 @@ async def opened(settings: Settings, cluster: Cluster) -> AsyncIterator[ClusterC
         stack.callback(fetcher.close)
         stack.push_async_callback(threads.aclose)
         found, _ = await tools.look(settings)
+        current = reload.Reload(file, settings)
         services = shared.Shared(
             clock=time,
             rng=random.Random(),  # noqa: S311 - spreads load, guards nothing
@@ -56,6 +62,8 @@ async def opened(settings: Settings, cluster: Cluster) -> AsyncIterator[ClusterC
             data_dir=folder,
             artifacts_url="",
             identity="",
+            github_app=current.github_app,
+            age_key=current.age_key,
         )
         context = wiring.build(cluster, services, client)
         context.data_dir.mkdir(parents=True, mode=0o700)

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from kube import errors, examine, fielddiff, leftovers, ownership, pool, prune, stages, wording
+from kube import (
+    errors,
+    examine,
+    fielddiff,
+    ignore,
+    leftovers,
+    ownership,
+    pool,
+    prune,
+    stages,
+    wording,
+)
 from kube.desired import Flag, flags_of
 from kube.wording import ObjectError
 
@@ -163,6 +174,7 @@ async def _look(session: Session, target: Target, promised: _Promises) -> Previe
         ObjectError: the server refuses it.
     """
     desired = target.desired
+    examine.note_ignored(session, target)
     if desired.flags & Flag.IGNORE:
         return _preview(target, Outcome.SKIPPED, note=_why_ignored("manifest"))
     live = await _live(session, target)
@@ -184,6 +196,8 @@ async def _look(session: Session, target: Target, promised: _Promises) -> Previe
         return found
     if live is None:
         return _preview(target, Outcome.CREATED)
+    if _version(live) != _version(orjson.loads(answer.raw)):  # somebody wrote in between
+        live = await _live(session, target) or live
     return await _compare(session, target, live, answer.raw)
 
 
@@ -207,7 +221,9 @@ async def _compare(session: Session, target: Target, live: JsonObject, raw: byte
         wanted = await _taken_over(session, target, wanted, metadata)
         managers = leftovers.absorbed_managers(metadata, session.identity)
         note = f"taken over from {', '.join(managers) or 'an earlier tool'}"
-    changes = tuple(fielddiff.changes(fielddiff.view(live), fielddiff.view(wanted)))
+    pointers = session.ignored.get(target.desired.id, ())
+    before, after = (fielddiff.view(ignore.without(each, pointers)) for each in (live, wanted))
+    changes = tuple(fielddiff.changes(before, after))
     is_changed = bool(changes or note)
     outcome = Outcome.CHANGED if is_changed else Outcome.UNCHANGED
     return _preview(target, outcome, changes=changes, note=note)
@@ -267,6 +283,10 @@ def _preview(
         left_out = f"not sent, as the kind has no such field: {', '.join(unknown)}"
         note = f"{note}; {left_out}" if note else left_out
     return Preview(target.desired.id, target.desired.version, outcome, changes, note)
+
+
+def _version(obj: JsonObject) -> object:
+    return (obj.get("metadata") or {}).get("resourceVersion")
 
 
 def _why_ignored(where: str) -> str:

@@ -22,7 +22,6 @@ from kube.objects import GVK
 from reconcilers import dependencies, steps, targets
 from reconcilers.kustomization import (
     applying,
-    build,
     checks,
     drifts,
     failures,
@@ -267,7 +266,8 @@ class KustomizationReconciler:
         attempt.change(last_attempted_revision=attempt.revision)
         request = await requesting.request(self._context, attempt.item, tree)
         try:
-            built = await self._builder().build(request)
+            builder = requesting.builder(self._context, self._store, self._workplace)
+            built = await builder.build(request)
         except planning.PathNotFound as err:
             raise TransientError(meta.ARTIFACT_FAILED, str(err)) from err
         except manifest.BuildError as err:
@@ -280,18 +280,6 @@ class KustomizationReconciler:
         self._context.metrics.builds.labels(built.way, attempt.ref.cluster).inc()
         attempt.digest = built.build.digest
         return built.build
-
-    def _builder(self) -> build.Builder:
-        """Return a builder under the settings as they are now."""
-        context = self._context
-        return build.Builder(
-            self._store,
-            context.threads,
-            context.processes,
-            tools=context.tools,
-            settings=context.settings,
-            workplace=self._workplace,
-        )
 
     async def _apply(
         self, attempt: Attempt, current: Build, found: tuple[object, ...]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reconcilers.kustomization import manifest, planning, variables
+from reconcilers.kustomization import build, keys, manifest, planning, variables
 
 if TYPE_CHECKING:
     from api.kustomize import Kustomization
     from api.meta import ObjectRef
     from reconcilers.context import ClusterContext
     from reconcilers.kustomization.planning import Request
+    from reconcilers.kustomization.store import Store
+    from reconcilers.kustomization.workplace import Workplace
     from sources.tree import Tree
 
 _LONGEST: Final = 200
@@ -34,6 +36,25 @@ async def request(context: ClusterContext, item: Kustomization, tree: Tree) -> R
         item.spec,
         manifest.finish_of(item),
         await variables.gather(context, item),
+        await keys.gather(context, item),
+    )
+
+
+def builder(context: ClusterContext, builds: Store, workplace: Workplace) -> build.Builder:
+    """Return a builder under the settings as they are now.
+
+    Args:
+        context: the cluster.
+        builds: keeps the results.
+        workplace: makes build directories and decrypts.
+    """
+    return build.Builder(
+        builds,
+        context.threads,
+        context.processes,
+        tools=context.tools,
+        settings=context.settings,
+        workplace=workplace,
     )
 
 

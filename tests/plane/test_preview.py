@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import uuid
 from typing import TYPE_CHECKING
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api import meta
+from api.kustomize import IgnoreRule
 from api.meta import ObjectRef
 from kube import fielddiff, preview
+from kube.ignore import Rules
 from kube.ownership import IDENTITIES
 from kube.preview import Outcome
 from kube.target import Session
@@ -251,6 +254,21 @@ async def test_kinds_and_namespaces_of_the_same_revision_are_believed(cluster: A
     assert found[3].note == "its kind is defined by this revision, so it could not be tried"
     assert alone.outcome is Outcome.REFUSED
     assert alone.note.endswith(f'no matches for kind "Thing" in version "{group}/v1"')
+
+
+async def test_ignored_fields_are_no_change(cluster: Access, namespace: str) -> None:
+    mine = engine.config_map(namespace, "a", {"k": "1", "l": "1"})
+    async with engine.running(cluster) as plant:
+        await plant.apply([mine])
+        cluster.kubectl("-n", namespace, "patch", "cm", "a", "-p", '{"data":{"k":"9"}}')
+        mine["data"]["l"] = "2"
+        rules = Rules([IgnoreRule(paths=("/data/k",))])
+
+        (found,) = await preview.apply(
+            dataclasses.replace(session(plant), rules=rules), plant.manifests.add([mine])
+        )
+
+    assert fields(found) == {"data.l": ("1", "2")}
 
 
 async def test_prune_tells_what_goes_what_stays_and_why(cluster: Access, namespace: str) -> None:
