@@ -31,7 +31,12 @@ def execute(args: argparse.Namespace) -> int:
     async def main() -> bytes:
         async with workshop.opened(settings.path(args), loaded, cluster) as context:
             rendered = await rendering.render(context, loaded, args)
-            return await context.threads.run(text, rendered.build, shows_secrets=args.show_secrets)
+            return await context.threads.run(
+                text,
+                rendered.build,
+                context.settings.custom_stages,
+                shows_secrets=args.show_secrets,
+            )
 
     with access.explained(cluster):
         output = access.run(main())
@@ -40,19 +45,19 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def text(build: Build, *, shows_secrets: bool) -> bytes:
+def text(build: Build, custom_stages: frozenset[str], *, shows_secrets: bool) -> bytes:
     """Return a build as a stream of YAML documents. Blocking: reads the build."""
+
+    def order(each: Desired) -> tuple[object, ...]:
+        return stages.stage_of(each.id, custom_stages), stages.sort_key(each.id)
+
     documents = []
     with store.Reader(build) as reader:
-        for each in sorted(build.desired, key=_order):
+        for each in sorted(build.desired, key=order):
             obj = orjson.loads(reader.read(each))
             shown = obj if shows_secrets else fielddiff.masked_object(obj)
             documents.append(b"---\n" + manifests.dump(_readable(shown)))
     return b"".join(documents)
-
-
-def _order(each: Desired) -> tuple[object, ...]:
-    return stages.stage_of(each.id), stages.sort_key(each.id)
 
 
 def _readable(obj: dict[str, object]) -> dict[str, object]:

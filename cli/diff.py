@@ -81,8 +81,8 @@ async def _look(context: ClusterContext, rendered: Rendered) -> list[Preview]:
     reader = await context.threads.run(store.Reader, build)
     with reader:
         try:
-            session = _session(context, item, reader)
-            applied = await preview.apply(session, build.desired)
+            session = await _session(context, item, reader)
+            applied = await preview.apply(session, build.desired, context.settings.custom_stages)
             kept = [(each.id, each.version) for each in applied]
             stale = applying.stale_of(applying.entries_of(item), kept)
             pruned = await preview.pruned(session, stale, await _others(context, item))
@@ -95,9 +95,9 @@ async def _look(context: ClusterContext, rendered: Rendered) -> list[Preview]:
     return [*applied, *pruned]
 
 
-def _session(context: ClusterContext, item: Kustomization, reader: ManifestReader) -> Session:
+async def _session(context: ClusterContext, item: Kustomization, reader: ManifestReader) -> Session:
     """Return the session of the user and the cluster that the Kustomization applies with."""
-    owner, target = item.ref(context.name), targets.find(context, item)
+    owner, target = item.ref(context.name), await targets.find(context, item)
     return Session(
         client=target.client,
         discovery=target.discovery,

@@ -1,6 +1,6 @@
 """A cluster's context for one command: the daemon's own parts, with disposable folders.
 
-Nothing of it runs by itself: no informer, no watch. What a command builds is the daemon's build.
+No informer and no watch runs. What a command builds is the daemon's build.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cli import access, failure
 from daemon import reload, shared, tools, wiring
-from runtime import clock, limits, metrics
+from runtime import clock, limits, metrics, supervisor
 from sources import git
 
 if TYPE_CHECKING:
@@ -67,4 +67,16 @@ async def opened(file: Path, settings: Settings, cluster: Cluster) -> AsyncItera
         )
         context = wiring.build(cluster, services, client)
         context.data_dir.mkdir(parents=True, mode=0o700)
+        await stack.enter_async_context(_reaching_out(context, services.rng))
         yield context
+
+
+@asynccontextmanager
+async def _reaching_out(context: ClusterContext, rng: random.Random) -> AsyncIterator[None]:
+    """Let the context open the clusters that ``spec.kubeConfig`` names."""
+    try:
+        async with supervisor.Supervisor(context.clock, rng, context.metrics) as children:
+            children.start("remote clusters", context.remotes.run)
+            yield
+    except ExceptionGroup as group:  # of the one thing that the block raised
+        raise group.exceptions[0] from None

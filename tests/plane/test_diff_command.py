@@ -259,6 +259,22 @@ def test_objects_are_tried_as_the_service_account_that_applies_them(
     assert f'User "{user}" cannot get resource "configmaps"' in capsys.readouterr().out
 
 
+def test_objects_are_tried_in_the_cluster_of_the_kubeconfig(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = bench.namespace
+    weak = bench.cluster.user("remote")
+    bench.cluster.kubectl(
+        "create", "secret", "generic", "way", "-n", space, f"--from-file=value={weak}"
+    )
+    bench.source()
+    bench.kustomize(kubeConfig={"secretRef": {"name": "way"}})
+    bench.publish_here({"deploy/a.yaml": config_map(space, "a")})
+
+    assert bench.run("diff") == 2
+    assert 'User "remote" cannot get resource "configmaps"' in capsys.readouterr().out
+
+
 def test_object_that_another_kustomization_declares_is_kept(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
