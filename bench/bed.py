@@ -161,8 +161,15 @@ class Bed:
         return token
 
     def wait_handled(self, name: str, token: str) -> None:
-        """Wait until a requested reconcile has been done."""
-        self.api.wait(self.kustomization(name), lambda obj: _handled(obj) == token, TIMEOUT_S)
+        """Wait until a requested reconcile has been done and found or left all well.
+
+        A start without caches handles the request once before it has its artifact again.
+        """
+        self.api.wait(
+            self.kustomization(name),
+            lambda obj: _handled(obj) == token and is_ready(obj, ""),
+            TIMEOUT_S,
+        )
 
     def call_hook(self, name: str) -> float:
         """Call the Receiver of a source; return the time just before.

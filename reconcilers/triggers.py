@@ -123,7 +123,12 @@ def _readiness(item: Kustomization) -> tuple[bool, str]:
 
 
 def _is_same(old: Artifact | None, new: Artifact) -> bool:
-    return old is not None and (old.revision, old.digest) == (new.revision, new.digest)
+    """Whether this is still the file it was; one that was lost and made again has a new time."""
+    return old is not None and _identity(old) == _identity(new)
+
+
+def _identity(artifact: Artifact) -> tuple[str, str, str]:
+    return artifact.revision, artifact.digest, artifact.last_update_time
 
 
 def _has_attempted(item: Kustomization, revision: str) -> bool:

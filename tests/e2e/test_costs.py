@@ -110,7 +110,8 @@ def test_cold_start_writes_nothing(
     assert metric(bed.daemon, "gitopsd_drift_corrections_total") == 0
     found = about_objects(counts)
     assert set(found) <= {"list"} if has_caches else set(found) <= READS
-    assert counts[Kind("patch", "kustomizations/status")] == 1  # the answer to the request
+    # The answer to the request; before that, without caches, that the artifact is to be made again.
+    assert counts[Kind("patch", "kustomizations/status")] <= (1 if has_caches else 3)
 
 
 def test_metrics_count_what_the_server_counts(bed: Bed, tenant: Tenant, fixture: Fixture) -> None:

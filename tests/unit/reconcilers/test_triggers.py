@@ -69,6 +69,14 @@ def test_new_revision_wakes_the_users_of_the_source_in_the_order_of_their_depend
     assert wakes[0] == (meta.ObjectRef("c1", "Kustomization", "ns", "a"), "GitRepository/ns/repo")
 
 
+def test_artifact_that_was_lost_and_made_again_wakes_who_missed_it() -> None:
+    old = source("r1")
+    assert old.status.artifact
+    again = msgspec.structs.replace(old.status.artifact, last_update_time="2026-01-01T00:01:00Z")
+    new = msgspec.structs.replace(old, status=msgspec.structs.replace(old.status, artifact=again))
+    assert names(triggers.on_source("c1", old, new, [make("a")])) == ["a"]
+
+
 def test_other_digest_under_the_same_revision_wakes_too() -> None:
     wakes = triggers.on_source("c1", source("r1"), source("r1", digest="sha256:b"), [make("a")])
     assert names(wakes) == ["a"]
