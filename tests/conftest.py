@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import uuid
@@ -31,6 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Before 3.12 asking for the current loop makes one where none was ever set; pytest-asyncio
     # asks, and nobody closes that loop. Having set none, once, ends this.
     asyncio.set_event_loop(None)
+    # A shell starts what it puts in the background with Ctrl-C ignored, and children inherit that:
+    # what the tests interrupt would never hear of it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "blocking(reason): the event loop may block in this test")
     config.addinivalue_line(
         "markers", "leftovers(reason): this test leaves processes or tasks on purpose"
