@@ -129,17 +129,13 @@ def cycle(item: Kustomization, lookup: Lookup) -> list[Key]:
 def in_order(items: Iterable[Kustomization]) -> list[Kustomization]:
     """Return Kustomizations with dependencies before dependants; members of a cycle come anyhow."""
     by_key = {key_of(item): item for item in items}
-    done: dict[Key, Kustomization] = {}
-    for start in by_key:
-        for key in _post_order(start, by_key):
-            done.setdefault(key, by_key[key])
-    return list(done.values())
+    return [by_key[key] for key in _post_order(by_key)]
 
 
-def _post_order(start: Key, by_key: dict[Key, Kustomization]) -> Iterator[Key]:
-    """Yield what ``start`` depends on, deepest first, then ``start``; each once."""
+def _post_order(by_key: dict[Key, Kustomization]) -> Iterator[Key]:
+    """Yield every key once, what it depends on first."""
     entered: set[Key] = set()
-    stack: list[tuple[Key, bool]] = [(start, False)]
+    stack: list[tuple[Key, bool]] = [(key, False) for key in reversed(by_key)]
     while stack:
         key, is_done = stack.pop()
         if is_done:
