@@ -1,1 +1,1 @@
-"""PLACEHOLDER."""
+"""The command line: one small module for each command; heavy imports only where they are used."""

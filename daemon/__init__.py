@@ -1,1 +1,1 @@
-"""PLACEHOLDER."""
+"""The composition root: settings, clusters as supervised children, listeners, shutdown."""

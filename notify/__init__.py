@@ -1,1 +1,1 @@
-"""PLACEHOLDER."""
+"""Takes events from the bus and hands each piece of news to the sinks, once."""
