@@ -1,1 +1,1 @@
-"""From a Kustomization and its source to objects in a cluster: build, apply, prune, health, drift."""
+"""From a Kustomization and its source to objects: build, apply, prune, health, drift."""
