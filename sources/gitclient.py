@@ -294,6 +294,15 @@ def _pool(ssl_context: SSLContext | None, proxy: Proxy | None) -> urllib3.PoolMa
     )
 
 
+def named(refs: Mapping[Any, bytes | None]) -> Refs:
+    """Return what a remote advertises as text; names that are no UTF-8 survive the round trip."""
+    return {
+        name.decode("utf-8", "surrogateescape"): sha.decode()
+        for name, sha in refs.items()
+        if sha is not None
+    }
+
+
 class Remote:
     """A remote repository.
 
@@ -334,11 +343,7 @@ class Remote:
             if not is_guess:
                 raise
             return self.list_refs(prefixes, abort)
-        return {
-            name.decode("utf-8", "surrogateescape"): sha.decode()
-            for name, sha in answer.refs.items()
-            if sha is not None
-        }
+        return named(answer.refs)
 
     def fetch(
         self,

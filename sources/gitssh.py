@@ -116,11 +116,7 @@ class Remote:
         wanted = [prefix.encode() for prefix in prefixes]
         with abort.covering(), self._client(abort) as client:
             answer = client.get_refs(self._path.encode(), ref_prefix=wanted)
-        return {
-            name.decode("utf-8", "surrogateescape"): sha.decode()
-            for name, sha in answer.refs.items()
-            if sha is not None
-        }
+        return gitclient.named(answer.refs)
 
     def fetch(
         self,
