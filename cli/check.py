@@ -51,6 +51,7 @@ def findings(args: argparse.Namespace, loaded: Settings) -> Iterator[Finding]:
     yield from _secret(loaded)
     yield _kustomize(loaded)
     yield from _decryption(loaded)
+    yield from _helm(loaded)
     if not loaded.clusters:
         yield False, f"clusters: none; add [[clusters]] to {settings.path(args)}"
         return
@@ -117,3 +118,10 @@ def _decryption(loaded: Settings) -> Iterator[Finding]:
 def _kustomize(loaded: Settings) -> Finding:
     found, complaint = asyncio.run(tools.look(loaded))
     return not complaint, complaint or f"kustomize: {found.kustomize} {found.kustomize_version}"
+
+
+def _helm(loaded: Settings) -> Iterator[Finding]:
+    """Look at helm where there is one; who has no HelmRelease needs none."""
+    found = asyncio.run(tools.look_for_helm(loaded))
+    if found.path or loaded.tools.helm:
+        yield not found.complaint, found.complaint or f"helm: {found.path} {found.version}"

@@ -104,6 +104,8 @@ class Tools(Section, frozen=True, kw_only=True):
     """The kustomize binary. Default: looked for in ``<data_dir>/tools``, then on ``PATH``."""
     sops: Path | None = None
     """The sops binary, for Kustomizations with ``spec.decryption``. Default: as for kustomize."""
+    helm: Path | None = None
+    """The helm binary, 4.0 or newer, for HelmReleases. Default: as for kustomize."""
 
 
 class Decryption(Section, frozen=True, kw_only=True):

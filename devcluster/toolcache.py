@@ -26,6 +26,7 @@ from devcluster.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+HELM_VERSION = "v4.3.1"
 KUBERNETES_VERSION = "v1.36.3"
 KUSTOMIZE_VERSION = "v5.8.2"
 KWOK_VERSION = "v0.8.0"
@@ -100,6 +101,13 @@ CLUSTER = Recipe(
     links=_COMPONENTS,
     minutes=8,
 )
+HELM = Recipe(
+    name="helm",
+    version=HELM_VERSION,
+    ldflags=f"-s -w -X helm.sh/helm/v4/internal/version.version={HELM_VERSION}",
+    package="helm.sh/helm/v4/cmd/helm",
+    minutes=3,
+)
 KUSTOMIZE = Recipe(
     name="kustomize",
     version=KUSTOMIZE_VERSION,
@@ -120,7 +128,7 @@ SOPS = Recipe(
     package="github.com/getsops/sops/v3/cmd/sops",
     minutes=3,
 )
-RECIPES = {recipe.name: recipe for recipe in (CLUSTER, KUSTOMIZE, KWOK, SOPS)}
+RECIPES = {recipe.name: recipe for recipe in (CLUSTER, HELM, KUSTOMIZE, KWOK, SOPS)}
 
 
 def machine() -> str:

@@ -44,6 +44,12 @@ class Tools:
     """What ``kustomize version`` printed, part of every build key."""
     sops: Path | None = None
     """Path of the sops binary, for Kustomizations with ``spec.decryption``."""
+    helm: Path | None = None
+    """Path of a helm that is new enough, for HelmReleases."""
+    helm_version: str = ""
+    """What ``helm version`` printed."""
+    helm_complaint: str = ""
+    """Where ``helm`` is None: what is missing, and how to get it."""
 
 
 @dataclass(frozen=True, slots=True)

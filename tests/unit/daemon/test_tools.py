@@ -94,8 +94,9 @@ async def test_sops_is_looked_for_in_the_same_places_and_missed_by_nobody_else(
     kustomize = program("data/tools/kustomize", "v5.8.2")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     data = using(tmp_path / "data")
+    without = str(tools.find_helm(data))
     assert "sops is not installed; install it with" in str(tools.find_sops(data))
-    assert await tools.look(data) == (Tools(kustomize, "v5.8.2"), "")
+    assert await tools.look(data) == (Tools(kustomize, "v5.8.2", helm_complaint=without), "")
     on_path = program("bin/sops", "sops 3.13.3")
     assert (await tools.look(data))[0].sops == on_path
     beside = program("data/tools/sops", "sops 3.13.3")
@@ -106,3 +107,39 @@ async def test_named_sops_that_is_none_is_told_with_its_setting(tmp_path: Path) 
     named = settings.Tools(sops=tmp_path / "nothing")
     found = tools.find_sops(settings.Settings(tools=named))
     assert str(found).startswith("[tools] sops = ")
+
+
+async def test_helm_is_found_with_its_version(
+    tmp_path: Path, program: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    data = using(tmp_path / "data")
+    beside = program("data/tools/helm", "v4.3.1")
+
+    found, complaint = await tools.look(data)
+
+    assert (found.helm, found.helm_version, found.helm_complaint) == (beside, "v4.3.1", "")
+    assert complaint.startswith("kustomize is not installed")
+
+
+async def test_helm_3_is_refused_with_what_to_install(
+    tmp_path: Path, program: Callable[[str, str], Path]
+) -> None:
+    three = settings.Tools(helm=program("helm", "v3.19.0"))
+    loaded = settings.Settings(daemon=settings.Daemon(data_dir=tmp_path), tools=three)
+
+    found, _ = await tools.look(loaded)
+
+    assert found.helm is None
+    assert "is v3.19.0, which is too old; " in found.helm_complaint
+
+
+async def test_missing_helm_is_told_only_to_who_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    found, complaint = await tools.look(using(tmp_path))
+
+    assert "helm is not installed; " in found.helm_complaint
+    assert "helm" not in complaint
