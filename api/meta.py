@@ -23,6 +23,8 @@ KUSTOMIZE_MANAGER = "kustomize-controller"
 """Field manager of the objects a Kustomization applies."""
 KUSTOMIZE_STATUS_MANAGER = "gotk-kustomize-controller"
 """Field manager of a Kustomization's own finalizers and status."""
+HELM_MANAGER = "helm-controller"
+"""Field manager of the objects of a release, and of a HelmRelease's own finalizers and status."""
 SOURCE_MANAGER = "source-controller"
 NOTIFICATION_MANAGER = "notification-controller"
 INSTANCE_MANAGER = "flux-operator"
@@ -36,6 +38,10 @@ INSTANCE_FINALIZER = "fluxcd.controlplane.io/finalizer"
 
 # Annotations and labels -------------------------------------------------------------------------
 REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
+FORCE_AT = "reconcile.fluxcd.io/forceAt"
+"""Holds what `REQUESTED_AT` holds to have a release installed or upgraded in any case."""
+RESET_AT = "reconcile.fluxcd.io/resetAt"
+"""Holds what `REQUESTED_AT` holds to have the failures of a release forgotten."""
 VERIFY = "gitopsd.dev/verify"
 """Holds what `REQUESTED_AT` holds to have that run compare every object by a dry run."""
 WATCH_LABEL = "reconcile.fluxcd.io/watch"
@@ -49,6 +55,17 @@ RECONCILE = f"{KUSTOMIZE_GROUP}/reconcile"
 FORCE = f"{KUSTOMIZE_GROUP}/force"
 SUBSTITUTE = f"{KUSTOMIZE_GROUP}/substitute"
 DECRYPT = f"{KUSTOMIZE_GROUP}/decrypt"
+HELM_GROUP = "helm.toolkit.fluxcd.io"
+HELM_OWNER_NAME = f"{HELM_GROUP}/name"
+HELM_OWNER_NAMESPACE = f"{HELM_GROUP}/namespace"
+HELM_DRIFT = f"{HELM_GROUP}/driftDetection"
+HELM_HOOK = "helm.sh/hook"
+HELM_HOOK_WEIGHT = "helm.sh/hook-weight"
+HELM_HOOK_DELETE = "helm.sh/hook-delete-policy"
+HELM_HOOK_LOGS = "helm.sh/hook-output-log-policy"
+HELM_RESOURCE_POLICY = "helm.sh/resource-policy"
+HELM_RELEASE_NAME = "meta.helm.sh/release-name"
+HELM_RELEASE_NAMESPACE = "meta.helm.sh/release-namespace"
 INSTANCE_GROUP = "fluxcd.controlplane.io"
 INSTANCE_RECONCILE = f"{INSTANCE_GROUP}/reconcile"
 INSTANCE_RECONCILE_EVERY = f"{INSTANCE_GROUP}/reconcileEvery"
@@ -70,6 +87,10 @@ FETCH_FAILED = "FetchFailed"
 STORAGE_OPERATION_FAILED = "StorageOperationFailed"
 INCLUDE_UNAVAILABLE = "IncludeUnavailable"
 SOURCE_VERIFIED = "SourceVerified"
+RELEASED = "Released"
+TEST_SUCCESS = "TestSuccess"
+REMEDIATED = "Remediated"
+DRIFTED = "Drifted"
 
 # Reasons ----------------------------------------------------------------------------------------
 SUCCEEDED = "Succeeded"
@@ -219,7 +240,7 @@ class CustomObject(Struct, frozen=True, kw_only=True):
             "apiVersion": cls.api_version(),
             "kind": cls.KIND,
             "metadata": metadata,
-            "spec": msgspec.to_builtins(spec),
+            "spec": msgspec.json.decode(msgspec.json.encode(spec)),
         }
 
     def ref(self, cluster: str) -> ObjectRef:

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import inspect as shapes
 
 from api import block_yaml, meta, rules
+from api.helm import HelmRelease
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
 from api.notification import Receiver
@@ -32,6 +33,7 @@ Schema: TypeAlias = dict[str, Any]
 KINDS: Final[tuple[type[meta.CustomObject], ...]] = (
     GitRepository,
     Kustomization,
+    HelmRelease,
     Receiver,
     FluxInstance,
 )
@@ -129,10 +131,16 @@ def _field(field: shapes.Field, text: str) -> Schema:
     schema = _type(field.type)
     if text:
         schema["description"] = text
-    default = msgspec.to_builtins(field.default) if field.default is not msgspec.NODEFAULT else None
-    if default:  # an empty default is what an absent field means anyway
+    if default := _default(field):
         schema["default"] = default
     return schema
+
+
+def _default(field: shapes.Field) -> Any:  # noqa: ANN401 - any JSON
+    """Return the default of a field where it says more than that an absent field is empty."""
+    if field.default is msgspec.NODEFAULT or not field.default:
+        return None
+    return msgspec.to_builtins(field.default)
 
 
 def _type(shape: shapes.Type) -> Schema:
@@ -143,6 +151,8 @@ def _type(shape: shapes.Type) -> Schema:
         case shapes.UnionType(types=types):
             (inner,) = [each for each in types if not isinstance(each, shapes.NoneType)]
             return _type(inner)
+        case shapes.RawType():
+            return {"x-kubernetes-preserve-unknown-fields": True}
         case shapes.StructType(cls=cls):
             return _struct(cls)
         case shapes.VarTupleType(item_type=item):

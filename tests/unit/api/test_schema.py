@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from api import crds, schema
+from api.helm import HelmRelease
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
 from api.notification import Receiver
@@ -66,7 +67,7 @@ def _name(definition: dict[str, Any]) -> str:
 def test_every_field_has_a_type_and_a_description(kind: type[CustomObject]) -> None:
     for root in ("spec", "status"):
         for path, node in _walk(_properties(kind)[root], root):
-            assert "type" in node, path
+            assert "type" in node or node["x-kubernetes-preserve-unknown-fields"], path
             assert node.get("description") or path.endswith("[]"), path
 
 
@@ -79,11 +80,11 @@ def test_a_definition_carries_the_names_that_tools_look_for(kind: type[CustomObj
     assert metadata["annotations"] == {"kustomize.toolkit.fluxcd.io/substitute": "disabled"}
     assert spec["scope"] == "Namespaced"
     (version,) = spec["versions"]
-    assert (version["name"], version["served"], version["storage"]) == ("v1", True, True)
+    assert (version["name"], version["served"], version["storage"]) == (kind.VERSION, True, True)
     assert version["subresources"] == {"status": {}}
 
 
-@pytest.mark.parametrize("kind", [GitRepository, Kustomization, Receiver])
+@pytest.mark.parametrize("kind", [GitRepository, Kustomization, HelmRelease, Receiver])
 def test_a_status_starts_with_a_generation_nobody_observed(kind: type[CustomObject]) -> None:
     assert _properties(kind)["status"]["default"] == {"observedGeneration": -1}
 
@@ -93,6 +94,7 @@ def test_a_status_starts_with_a_generation_nobody_observed(kind: type[CustomObje
     [
         (GitRepository, ("gitrepo", "URL Age Ready Status", "all fluxcd fluxcd-sources")),
         (Kustomization, ("ks", "Age Ready Status", "all fluxcd fluxcd-appliers")),
+        (HelmRelease, ("hr", "Age Ready Status", "all fluxcd fluxcd-appliers")),
         (Receiver, ("", "Age Ready Status", "all fluxcd fluxcd-notifications")),
         (FluxInstance, ("", "Age Ready Status Revision", "fluxcd fluxcd-appliers")),
     ],
