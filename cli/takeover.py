@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from daemon.kinds import Kind
+    from daemon.kinds import Component
     from daemon.settings import Cluster
     from kube.client import Client
 
@@ -45,17 +45,17 @@ def execute(args: argparse.Namespace) -> int:
 
 
 async def _take(cluster: Cluster) -> None:
-    """Order the takeover of every kind, and print how to scale Flux down."""
+    """Order the takeover of every component, and print how to scale Flux down."""
     namespace = _namespace(cluster)
     now = clock.rfc3339(clock.SystemClock().now())
     order = f"{getpass.getuser()}@{socket.gethostname()} {now}"
     async with access.client(cluster) as client:
-        for kind in kinds.ALL:
-            await _order(client, namespace, kind, order)
-            print(f"✔ {kind.name}: the daemon takes Lease {namespace}/{kind.lease}")
-        running = [
-            kind.component for kind in kinds.ALL if await _runs(client, namespace, kind.component)
-        ]
+        for component in kinds.COMPONENTS:
+            await _order(client, namespace, component, order)
+            served = ", ".join(kind.name for kind in component.kinds)
+            print(f"✔ {served}: the daemon takes Lease {namespace}/{component.lease}")
+        names = [component.name for component in kinds.COMPONENTS]
+        running = [name for name in names if await _runs(client, namespace, name)]
         staying = [name for name in _OTHERS if await _runs(client, namespace, name)]
     if running:
         print("\nFlux's controllers now wait for their Leases. Scale them down to stay away:\n")
@@ -69,24 +69,24 @@ async def _undo(cluster: Cluster) -> None:
     """Take the order back, and print how to scale Flux up."""
     namespace = _namespace(cluster)
     async with access.client(cluster) as client:
-        for kind in kinds.ALL:
+        for component in kinds.COMPONENTS:
             with suppress(errors.NotFound):
-                await _lease(client, namespace, kind).order_takeover("")
-    names = [kind.component for kind in kinds.ALL if kind.is_switchable]
+                await _lease(client, namespace, component).order_takeover("")
+    names = [component.name for component in kinds.COMPONENTS if component.is_switchable]
     print("✔ the order is taken back. The daemon gives each Lease up when Flux runs again:\n")
     print(f"  {_scale(cluster, namespace, names, 1)}")
 
 
-async def _order(client: Client, namespace: str, kind: Kind, order: str) -> None:
-    """Annotate a kind's Lease; one that is not there is made, held by nobody."""
+async def _order(client: Client, namespace: str, component: Component, order: str) -> None:
+    """Annotate a component's Lease; one that is not there is made, held by nobody."""
     try:
-        await _lease(client, namespace, kind).order_takeover(order)
+        await _lease(client, namespace, component).order_takeover(order)
     except errors.NotFound:
         manifest = {
             "apiVersion": lease.RESOURCE.gvk.api_version,
             "kind": lease.RESOURCE.gvk.kind,
             "metadata": {
-                "name": kind.lease,
+                "name": component.lease,
                 "namespace": namespace,
                 "annotations": {lease.TAKEOVER: order},
             },
@@ -106,8 +106,8 @@ async def _runs(client: Client, namespace: str, component: str) -> bool:
     return int(found["spec"].get("replicas", 1)) > 0
 
 
-def _lease(client: Client, namespace: str, kind: Kind) -> lease.Lease:
-    return lease.Lease(client, namespace, kind.lease, identity="", clock=clock.SystemClock())
+def _lease(client: Client, namespace: str, component: Component) -> lease.Lease:
+    return lease.Lease(client, namespace, component.lease, identity="", clock=clock.SystemClock())
 
 
 def _namespace(cluster: Cluster) -> str:

@@ -1,6 +1,6 @@
 """One cluster from connection to shutdown: a supervised child that harms no other.
 
-connect -> CRDs -> caches -> leadership of each kind -> pulse. Whatever fails before the pulse
+connect -> CRDs -> caches -> leadership of each component -> pulse. Whatever fails before the pulse
 raises, and the supervisor connects anew after a back-off. Afterwards the caches mend themselves;
 the pulse notices that the API server is away, says so, and wakes everything when it is back.
 """
@@ -125,23 +125,23 @@ class ManagedCluster:
             await self._release(children)
 
     def _lead(self, client: Client, engine: Engine, children: Supervisor) -> None:
-        """Start to compete for each kind."""
+        """Start to compete for the kinds of each component."""
         namespace = self.settings.namespace or instance_manifest.NAMESPACE
-        for kind in kinds.ALL:
-            leader = leadership.Leadership(kind, client, engine, self._shared, namespace)
-            self._leaders[kind.name] = leader
-            children.start(f"{self.name}: lease of {kind.component}", leader.run)
+        for component in kinds.COMPONENTS:
+            leader = leadership.Leadership(component, client, engine, self._shared, namespace)
+            self._leaders[component.name] = leader
+            children.start(f"{self.name}: lease of {component.name}", leader.run)
 
     async def _release(self, children: Supervisor) -> None:
         """Stop competing and give the Leases back, so that a successor need not wait."""
         for leader in self._leaders.values():
-            await children.stop(f"{self.name}: lease of {leader.kind.component}")
+            await children.stop(f"{self.name}: lease of {leader.component.name}")
         if self._state == AWAY:
             return
         try:
             async with asyncio.timeout(leadership.RELEASE_S), asyncio.TaskGroup() as tasks:
                 for leader in self._leaders.values():
-                    tasks.create_task(leader.release(), name=f"release {leader.kind.lease}")
+                    tasks.create_task(leader.release(), name=f"release {leader.component.lease}")
         except (TimeoutError, ExceptionGroup):
             logger.warning("leases are not released; they expire by themselves")
 
@@ -216,7 +216,7 @@ class ManagedCluster:
         )
 
     def _kind(self, kind: kinds.Kind) -> report.KindState:
-        leader = self._leaders.get(kind.name)
+        leader = self._leaders.get(kind.component)
         standing = leader.standing if leader else leadership.UNDECIDED
         queued, active = self.engine.load(kind) if self.engine else (0, 0)
         return report.KindState(

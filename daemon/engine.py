@@ -10,10 +10,10 @@ import asyncio
 import logging
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from daemon import instance_manifest, kinds, recon, report
-from kube import ledger
+from kube import errors, ledger
 from reconcilers import instance, referenced, targets, triggers
 from runtime import controller, workqueue
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from runtime.workqueue import WorkQueue
 
 logger = logging.getLogger(__name__)
+
+UNSERVED_S: Final = 60.0
+"""Seconds until a kind that the cluster does not serve is asked for again: its CRD may come."""
 
 
 class _Running:
@@ -64,33 +67,28 @@ class Engine:
         context.references.wake = self.wake
         context.remotes.on_drift = self._drifted_elsewhere
         context.remotes.wake = self.wake
-        self._informers: dict[str, Informer[Any]] = {
-            kinds.GIT_REPOSITORY.name: context.gitrepositories,
-            kinds.KUSTOMIZATION.name: context.kustomizations,
-            kinds.RECEIVER.name: context.receivers,
-            kinds.INSTANCE.name: context.instances,
-        }
 
     # Life ---------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the caches, the drift tracker and the recorder of events."""
         for kind in kinds.ALL:
-            informer = self._informers[kind.name]
+            informer = self._informer(kind)
             informer.subscribe(partial(self._changed, kind))
-            self._children.start(self._child(f"informer of {kind.name}"), informer.run)
+            follow = partial(_follow, informer)
+            self._children.start(self._child(f"informer of {kind.name}"), follow)
         self._children.start(self._child("tracker"), self.context.tracker.run)
         self._children.start(self._child("references"), self.context.references.run)
         self._children.start(self._child("remote clusters"), self.context.remotes.run)
 
     async def synced(self) -> None:
         """Wait until every cache has listed once."""
-        for informer in self._informers.values():
+        for informer in self.context.informers:
             await informer.synced.wait()
 
     def is_synced(self) -> bool:
         """Tell whether every cache has listed once."""
-        return all(informer.synced.is_set() for informer in self._informers.values())
+        return all(informer.synced.is_set() for informer in self.context.informers)
 
     def start_kind(self, kind: Kind) -> None:
         """Begin to reconcile a kind: every object of it is looked at once."""
@@ -111,7 +109,7 @@ class Engine:
         )
         self._running[kind.name] = _Running(queue, running)
         self._children.start(self._child(kind.name), running.run)
-        for obj in self._informers[kind.name].items():
+        for obj in self._informer(kind).items():
             running.wake(obj.ref(name), "start", low=True)
         logger.info("reconciling", extra={"kind": kind.name})
 
@@ -143,15 +141,15 @@ class Engine:
 
     def wake_all(self, cause: str) -> None:
         """Look at every object of every kind that is reconciled here."""
-        for kind in self._running:
-            for obj in self._informers[kind].items():
+        for kind in map(kinds.BY_NAME.__getitem__, self._running):
+            for obj in self._informer(kind).items():
                 self.wake(obj.ref(self.context.name), cause, low=True)
 
     def _changed(self, kind: Kind, old: AnyKind | None, new: AnyKind | None) -> None:
         """React to one event of a cache."""
         if kind is kinds.INSTANCE:
             self._lock()
-        is_first_list = not self._informers[kind.name].synced.is_set()
+        is_first_list = not self._informer(kind).synced.is_set()
         for ref, cause in self._wakes(kind, old, new):
             self.wake(ref, cause, low=is_first_list)
         gone = old if new is None else None
@@ -217,7 +215,7 @@ class Engine:
 
     def fault(self) -> str:
         """Return why a part does not do its work at present; empty where all do."""
-        broken = [str(each.error) for each in self._informers.values() if each.error]
+        broken = [str(each.error) for each in self.context.informers if each.error]
         children = self._children.state()
         broken += [f"{name}: {child.error}" for name, child in children.items() if child.error]
         return next(iter(broken), "")
@@ -234,7 +232,7 @@ class Engine:
         found = [
             report.row(kind.name, obj, corrections=self.corrections[obj.ref(self.context.name)])
             for kind in kinds.ALL
-            for obj in self._informers[kind.name].items()
+            for obj in self._informer(kind).items()
         ]
         return tuple(sorted(found, key=lambda row: (row.kind, row.namespace, row.name)))
 
@@ -242,5 +240,19 @@ class Engine:
         """Tell whether nothing waits and nothing runs."""
         return all(self.load(kind) == (0, 0) for kind in kinds.ALL)
 
+    def _informer(self, kind: Kind) -> Informer[Any]:
+        return self.context.informers.of(kind.type)
+
     def _child(self, part: str) -> str:
         return f"{self.context.name}: {part}"
+
+
+async def _follow(informer: Informer[Any]) -> None:
+    """Keep a cache current; a kind that the cluster does not serve is asked for now and then."""
+    while True:
+        try:
+            await informer.run()
+        except errors.NotFound:
+            kind = informer.resource.gvk.kind
+            logger.warning("the cluster does not serve this kind", extra={"kind": kind})
+            await asyncio.sleep(UNSERVED_S)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
@@ -16,22 +16,40 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Component:
+    """A controller of Flux, whose work the daemon does kind by kind."""
+
+    name: str
+    """Its name, which its Deployment has and a FluxInstance switches."""
+    lease: str
+    """The Lease, in ``flux-system``, by which copies of it elect their leader."""
+    is_switchable: bool = True
+    """Whether a FluxInstance's components switch it; the instance itself is always reconciled."""
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What it reconciles, in the order of `ALL`."""
+        return tuple(kind for kind in ALL if kind.controller is self)
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """One kind that the daemon reconciles."""
 
     type: type[AnyKind]
     """The typed model."""
-    component: str
-    """The controller that reconciles it where Flux runs in the cluster."""
-    lease: str
-    """The Lease, in ``flux-system``, by which copies of that controller elect their leader."""
-    is_switchable: bool = True
-    """Whether a FluxInstance's components switch it; the instance itself is always reconciled."""
+    controller: Component
+    """What reconciles it where Flux runs in the cluster."""
 
     @property
     def name(self) -> str:
         """The kind, as in a manifest."""
         return str(self.type.KIND)
+
+    @property
+    def component(self) -> str:
+        """The name of the controller of Flux."""
+        return self.controller.name
 
     @property
     def gvk(self) -> GVK:
@@ -44,15 +62,22 @@ class Kind:
         return Resource(self.gvk, self.type.PLURAL, is_namespaced=True)
 
 
-def _flux(type_: Any, component: str) -> Kind:  # noqa: ANN401 - a class with the constants of a kind
-    return Kind(type_, component, f"{component}-leader-election")
+def _flux(name: str) -> Component:
+    return Component(name, f"{name}-leader-election")
 
 
-GIT_REPOSITORY = _flux(GitRepository, "source-controller")
-KUSTOMIZATION = _flux(Kustomization, "kustomize-controller")
-RECEIVER = _flux(Receiver, "notification-controller")
-INSTANCE = Kind(FluxInstance, "flux-operator", "flux-operator", is_switchable=False)
+OPERATOR = Component("flux-operator", "flux-operator", is_switchable=False)
+SOURCES = _flux("source-controller")
+KUSTOMIZATIONS = _flux("kustomize-controller")
+NOTIFICATIONS = _flux("notification-controller")
+
+INSTANCE = Kind(FluxInstance, OPERATOR)
+GIT_REPOSITORY = Kind(GitRepository, SOURCES)
+KUSTOMIZATION = Kind(Kustomization, KUSTOMIZATIONS)
+RECEIVER = Kind(Receiver, NOTIFICATIONS)
 
 ALL = (INSTANCE, GIT_REPOSITORY, KUSTOMIZATION, RECEIVER)
 """Every kind, in the order in which a new cluster needs them."""
 BY_NAME = {kind.name: kind for kind in ALL}
+COMPONENTS = tuple(dict.fromkeys(kind.controller for kind in ALL))
+"""The controllers whose work the daemon does, each once."""

@@ -20,7 +20,7 @@ from reconcilers import instance
 if TYPE_CHECKING:
     from api.instance import FluxInstance
     from daemon.engine import Engine
-    from daemon.kinds import Kind
+    from daemon.kinds import Component
     from daemon.shared import Shared
     from kube.client import Client
     from kube.lease import Holding
@@ -57,11 +57,11 @@ UNDECIDED: Final = Standing(Mode.OBSERVING, "not decided yet")
 LEADING: Final = Standing(Mode.RECONCILING)
 
 
-def judge(kind: Kind, namespace: str, holding: Holding, replicas: int) -> Standing:
-    """Decide what to do with a kind that is switched on.
+def judge(component: Component, namespace: str, holding: Holding, replicas: int) -> Standing:
+    """Decide what to do with the kinds of a component that is switched on.
 
     Args:
-        kind: which kind.
+        component: whose work it is.
         namespace: of the Lease and the controller.
         holding: who holds the Lease.
         replicas: how many copies of Flux's controller are asked for.
@@ -72,27 +72,27 @@ def judge(kind: Kind, namespace: str, holding: Holding, replicas: int) -> Standi
     """
     is_ordered = bool(holding.takeover)
     if not (holding.is_ours or holding.is_free):
-        who = f"Lease {namespace}/{kind.lease} is held by {holding.holder}"
+        who = f"Lease {namespace}/{component.lease} is held by {holding.holder}"
         if holding.holder.startswith(OUR_PREFIX):
             return Standing(Mode.OBSERVING, f"{who}, another gitopsd")
         if not is_ordered:
             return Standing(Mode.OBSERVING, f"{who}; `gitopsd takeover` takes it")
     if replicas and not is_ordered:
-        what = f"Deployment {namespace}/{kind.component} has {replicas} replicas"
+        what = f"Deployment {namespace}/{component.name} has {replicas} replicas"
         return Standing(Mode.OBSERVING, f"{what}; `gitopsd takeover` takes over from it")
     return LEADING
 
 
-def is_enabled(kind: Kind, flux: FluxInstance | None) -> bool:
-    """Tell whether a cluster's FluxInstance wants a kind reconciled; without one, all are."""
-    return not kind.is_switchable or kind.component in instance.components(flux)
+def is_enabled(component: Component, flux: FluxInstance | None) -> bool:
+    """Tell whether a cluster's FluxInstance wants a component; without one, all are."""
+    return not component.is_switchable or component.name in instance.components(flux)
 
 
 class Leadership:
-    """Our part in the election for one kind of one cluster.
+    """Our part in the election for the kinds of one component of one cluster.
 
     Args:
-        kind: which kind.
+        component: whose work it is.
         client: the cluster.
         engine: what is started and stopped.
         shared: the process's services.
@@ -100,19 +100,19 @@ class Leadership:
     """
 
     def __init__(
-        self, kind: Kind, client: Client, engine: Engine, shared: Shared, namespace: str
+        self, component: Component, client: Client, engine: Engine, shared: Shared, namespace: str
     ) -> None:
-        self.kind = kind
+        self.component = component
         self.standing = UNDECIDED
-        """What is done with the kind at present."""
+        """What is done with its kinds at present."""
         self._client, self._engine, self._namespace = client, engine, namespace
         self._lease = lease.Lease(
-            client, namespace, kind.lease, identity=shared.identity, clock=shared.clock
+            client, namespace, component.lease, identity=shared.identity, clock=shared.clock
         )
         self._nudge = asyncio.Event()
 
     async def run(self) -> None:
-        """Compete for the kind, and have it reconciled while it is ours, until cancelled."""
+        """Compete for the kinds, and have them reconciled while they are ours, until cancelled."""
         unsubscribe = self._engine.context.instances.subscribe(lambda _old, _new: self._nudge.set())
         try:
             while True:
@@ -144,35 +144,39 @@ class Leadership:
         except errors.Forbidden as err:
             return self._stand(Standing(Mode.OBSERVING, f"may not use Leases: {err.message}"))
         except errors.ApiError as err:
-            logger.debug("lease cannot be read", extra={"kind": self.kind.name, "error": str(err)})
+            logger.debug(
+                "lease cannot be read", extra={"component": self.component.name, "error": str(err)}
+            )
         return False
 
     async def _judge(self) -> tuple[Standing, bool]:
         """Return what to do, and whether a takeover is ordered."""
         holding = await self._lease.observe()
-        standing = judge(self.kind, self._namespace, holding, await self._replicas())
+        standing = judge(self.component, self._namespace, holding, await self._replicas())
         return standing, bool(holding.takeover)
 
     async def _lead(self) -> None:
-        """Have the kind reconciled until the Lease is lost, or is to be given back."""
+        """Have the kinds reconciled until the Lease is lost, or is to be given back."""
         self._stand(LEADING)
-        self._engine.start_kind(self.kind)
+        for kind in self.component.kinds:
+            self._engine.start_kind(kind)
         try:
             async with asyncio.TaskGroup() as tasks:
-                keeper = tasks.create_task(self._lease.keep(), name=f"keep {self.kind.lease}")
+                keeper = tasks.create_task(self._lease.keep(), name=f"keep {self.component.lease}")
                 await self._until_unwanted()
                 keeper.cancel()
         except* lease.LeaseLost as lost:
             reason = str(lost.exceptions[0])
-            logger.warning("lease lost", extra={"kind": self.kind.name, "reason": reason})
+            logger.warning("lease lost", extra={"component": self.component.name, "reason": reason})
             self._stand(Standing(Mode.OBSERVING, reason))
         finally:
-            await self._engine.stop_kind(self.kind)
+            for kind in self.component.kinds:
+                await self._engine.stop_kind(kind)
         with suppress(errors.ApiError):
             await self.release()
 
     async def _until_unwanted(self) -> None:
-        """Return when the kind is switched off, or Flux was started again without an order."""
+        """Return when the component is switched off, or Flux was started again without an order."""
         while True:
             await self._pause(CHECK_S)
             if not self._is_enabled():
@@ -188,21 +192,25 @@ class Leadership:
     async def _replicas(self) -> int:
         """Return how many copies of Flux's controller are asked for; 0 where nobody may know."""
         try:
-            found = await self._client.get(_DEPLOYMENTS, self._namespace, self.kind.component)
+            found = await self._client.get(_DEPLOYMENTS, self._namespace, self.component.name)
         except (errors.NotFound, errors.Forbidden):
             return 0
         return int(found["spec"].get("replicas", 1))
 
     def _is_enabled(self) -> bool:
-        """Tell whether the kind is switched on, by the FluxInstance as it is now."""
-        return is_enabled(self.kind, self._engine.instance())
+        """Tell whether the component is switched on, by the FluxInstance as it is now."""
+        return is_enabled(self.component, self._engine.instance())
 
     def _stand(self, standing: Standing) -> bool:
         """Note how things stand, log a change, and say whether we lead."""
         if standing != self.standing:
             logger.info(
                 "standing changed",
-                extra={"kind": self.kind.name, "mode": standing.mode, "reason": standing.reason},
+                extra={
+                    "component": self.component.name,
+                    "mode": standing.mode,
+                    "reason": standing.reason,
+                },
             )
         self.standing = standing
         return standing is LEADING

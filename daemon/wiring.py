@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from api.instance import FluxInstance
-from api.kustomize import Kustomization
-from api.notification import Receiver
-from api.source import GitRepository
 from daemon import kinds
 from kube.apply import Applier
 from kube.discovery import Discovery
 from kube.informer import Informer
+from kube.informers import Informers
 from kube.recorder import Recorder
 from kube.references import References
 from kube.remotes import Remotes, Services
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
     from daemon.kinds import Kind
     from daemon.shared import Shared
     from kube.client import Client
-
-T = TypeVar("T", GitRepository, Kustomization, Receiver, FluxInstance)
 
 
 def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterContext:
@@ -50,11 +45,11 @@ def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterC
         rng=shared.rng,
     )
 
-    def informer(kind: Kind, type_: type[T]) -> Informer[T]:
+    def informer(kind: Kind) -> Informer[Any]:
         return Informer(
             client,
             kind.resource,
-            type_,
+            kind.type,
             namespace=cluster.namespace,
             clock=shared.clock,
             rng=shared.rng,
@@ -96,10 +91,7 @@ def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterC
         processes=shared.processes,
         tools=shared.tools,
         data_dir=folder,
-        gitrepositories=informer(kinds.GIT_REPOSITORY, GitRepository),
-        kustomizations=informer(kinds.KUSTOMIZATION, Kustomization),
-        receivers=informer(kinds.RECEIVER, Receiver),
-        instances=informer(kinds.INSTANCE, FluxInstance),
+        informers=Informers(map(informer, kinds.ALL)),
         wake=_nobody,
         settings=_reconcile_settings(cluster, shared),
         github_app=shared.github_app,

@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import msgspec
 
-from kube import watch
+from kube import errors, watch
 from runtime.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from kube import errors
     from kube.client import Client
     from kube.objects import Resource
 
@@ -59,8 +58,10 @@ class Informer(Generic[T]):
         rng: random.Random | None = None,
     ) -> None:
         self._client = client
-        self._resource = resource
-        self._type = type_
+        self.resource = resource
+        """The kind."""
+        self.type = type_
+        """What objects are decoded into."""
         self._decoder = msgspec.json.Decoder(type_)
         self._selection = watch.Selection(namespace=namespace)
         self._clock = clock or SystemClock()
@@ -80,19 +81,23 @@ class Informer(Generic[T]):
 
         Raises:
             Forbidden: RBAC does not let this client list or watch here.
-            NotFound: the kind is not, or no longer, served.
+            NotFound: the kind is not, or no longer, served; what is known then is complete.
         """
         changes = watch.watch(
             self._client,
-            self._resource,
-            self._type,
+            self.resource,
+            self.type,
             self._selection,
             clock=self._clock,
             rng=self._rng,
         )
         async with aclosing(changes):
-            async for change in changes:
-                self._take(change)
+            try:
+                async for change in changes:
+                    self._take(change)
+            except errors.NotFound:
+                self.synced.set()
+                raise
 
     def get(self, namespace: str, name: str) -> T | None:
         """Return one object, or None where there is none."""
@@ -167,7 +172,7 @@ class Informer(Generic[T]):
 
     @property
     def _fields(self) -> dict[str, str]:
-        return {"cluster": self._client.cluster, "kind": self._resource.gvk.kind}
+        return {"cluster": self._client.cluster, "kind": self.resource.gvk.kind}
 
     def _put(self, new: T) -> None:
         key, version = watch.key(new), watch.version(new)

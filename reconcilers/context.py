@@ -7,24 +7,29 @@ nothing below ``daemon/`` builds these parts by itself, so a test can wire the f
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from api.instance import FluxInstance
+from api.kustomize import Kustomization
+from api.notification import Receiver
+from api.source import GitRepository
+from kube import watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from api.instance import FluxInstance
-    from api.kustomize import Kustomization
-    from api.meta import ObjectRef
-    from api.notification import Receiver
-    from api.source import GitRepository
+    from api.artifact import Artifact
+    from api.meta import Condition, ObjectMeta, ObjectRef
     from kube.apply import Applier
     from kube.client import Client
     from kube.discovery import Discovery
     from kube.informer import Informer
+    from kube.informers import Informers
     from kube.references import References
     from kube.remotes import Remotes
     from kube.tracker import Tracker
+    from reconcilers.dependencies import SourceKey
     from runtime.clock import Clock
     from runtime.events import EventBus
     from runtime.limits import Processes, Threads
@@ -32,6 +37,36 @@ if TYPE_CHECKING:
     from sources.auth.machine_app import MachineApp
     from sources.git import GitFetcher
     from sources.storage import Storage
+
+T = TypeVar("T", bound=watch.HasMeta)
+
+
+class SourceStatus(Protocol):
+    """The part of a source's status that its users read."""
+
+    @property
+    def artifact(self) -> Artifact | None:
+        """What the last successful run produced."""
+        ...
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """How it stands."""
+        ...
+
+
+class ArtifactSource(Protocol):
+    """An object of any kind whose status names an artifact."""
+
+    @property
+    def metadata(self) -> ObjectMeta:
+        """Its metadata."""
+        ...
+
+    @property
+    def status(self) -> SourceStatus:
+        """Its status."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +139,8 @@ class ClusterContext:
     tools: Tools
     data_dir: Path
     """This cluster's folder for disposable files; everything in it may be deleted at any time."""
-    gitrepositories: Informer[GitRepository]
-    kustomizations: Informer[Kustomization]
-    receivers: Informer[Receiver]
-    instances: Informer[FluxInstance]
+    informers: Informers
+    """What is known of the objects of each kind."""
     wake: Callable[[ObjectRef, str], None]
     """Queues an object, with the cause: free text such as ``GitRepository/ns/name``."""
     settings: ReconcileSettings = field(default_factory=ReconcileSettings)
@@ -115,3 +148,41 @@ class ClusterContext:
     """Reads the daemon-wide age key; blocks, and raises ValueError where it cannot be used."""
     github_app: Callable[[], MachineApp | None] = lambda: None
     """Reads this machine's GitHub App as it is now; blocks."""
+
+    @property
+    def gitrepositories(self) -> Informer[GitRepository]:
+        """The GitRepositories."""
+        return self.informers.of(GitRepository)
+
+    @property
+    def kustomizations(self) -> Informer[Kustomization]:
+        """The Kustomizations."""
+        return self.informers.of(Kustomization)
+
+    @property
+    def receivers(self) -> Informer[Receiver]:
+        """The Receivers."""
+        return self.informers.of(Receiver)
+
+    @property
+    def instances(self) -> Informer[FluxInstance]:
+        """The FluxInstances."""
+        return self.informers.of(FluxInstance)
+
+    def informer(self, type_: type[T]) -> Informer[T]:
+        """Return what is known of the objects of one kind, given its model.
+
+        Raises:
+            KeyError: the daemon knows no such kind.
+        """
+        return self.informers.of(type_)
+
+    def source(self, key: SourceKey) -> ArtifactSource | None:
+        """Return the object that bears an artifact under this key, of whichever kind.
+
+        Returns:
+            None where there is no such object, or its kind bears no artifacts.
+        """
+        found = self.informers.named(key.kind)
+        obj = found.get(key.namespace, key.name) if found else None
+        return obj if obj is not None and hasattr(obj.status, "artifact") else None

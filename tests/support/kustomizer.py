@@ -22,16 +22,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from api import meta
-from api.instance import FluxInstance
-from api.kustomize import Kustomization
-from api.notification import Receiver
-from api.source import GitRepository
+from api.schema import KINDS
 from devcluster import toolcache
 from kube import auth, references
 from kube.apply import Applier
 from kube.client import Client
 from kube.discovery import Discovery
 from kube.informer import Informer
+from kube.informers import Informers
 from kube.objects import GVK, Resource
 from kube.references import References
 from kube.remotes import Remotes, Services
@@ -52,6 +50,8 @@ from tests.support import encrypting
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from api.kustomize import Kustomization
+    from api.source import GitRepository
     from devcluster.access import Access
     from kube.ledger import Drift
     from kube.objects import JsonObject, ObjectId
@@ -428,10 +428,7 @@ async def _world(
         processes=Processes(metrics),
         tools=Tools(kustomize_program(), "v5.8.2", encrypting.sops_program()),
         data_dir=directory,
-        gitrepositories=await informer(GitRepository),
-        kustomizations=await informer(Kustomization),
-        receivers=await informer(Receiver),
-        instances=await informer(FluxInstance),
+        informers=Informers([await informer(kind) for kind in KINDS]),
         wake=lambda _ref, _cause: None,
         settings=settings or ReconcileSettings(),
     )

@@ -23,15 +23,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from api import crds as definitions
-from api.instance import FluxInstance
-from api.kustomize import Kustomization
 from api.meta import ObjectRef
-from api.notification import Receiver
-from api.source import GitRepository
+from api.schema import KINDS
 from kube import crds, manifests
 from kube.apply import Applier
 from kube.discovery import Discovery
 from kube.informer import Informer
+from kube.informers import Informers
 from kube.objects import GVK, Resource
 from kube.references import References
 from kube.remotes import Remotes, Services
@@ -161,13 +159,7 @@ class Desk:
 
     async def caught_up(self) -> None:
         """Wait until every informer shows what the API server shows."""
-        informers: tuple[Informer[Any], ...] = (
-            self.context.gitrepositories,
-            self.context.kustomizations,
-            self.context.receivers,
-            self.context.instances,
-        )
-        for informer, kind in zip(informers, KINDS, strict=True):
+        for informer, kind in zip(self.context.informers, KINDS, strict=True):
             wanted = {
                 (item["metadata"]["namespace"], item["metadata"]["name"]): item["metadata"][
                     "resourceVersion"
@@ -189,9 +181,6 @@ class Desk:
         for (verb, _), number in (self.context.client.requests - before).items():
             if verb not in {"list", "watch"}:
                 counts[verb] = counts.get(verb, 0) + number
-
-
-KINDS: tuple[type[CustomObject], ...] = (GitRepository, Kustomization, Receiver, FluxInstance)
 
 
 async def install(client: Client) -> None:
@@ -254,21 +243,12 @@ async def _running(
             processes=processes,
             tools=Tools(),
             data_dir=directory,
-            gitrepositories=_informer(client, GitRepository),
-            kustomizations=_informer(client, Kustomization),
-            receivers=_informer(client, Receiver),
-            instances=_informer(client, FluxInstance),
+            informers=Informers(_informer(client, kind) for kind in KINDS),
             wake=lambda _ref, _cause: None,
             settings=settings,
         )
         desk = Desk(cluster, context, clock)
-        informers = (
-            context.gitrepositories,
-            context.kustomizations,
-            context.receivers,
-            context.instances,
-        )
-        tasks = [asyncio.create_task(each.run()) for each in informers]
+        tasks = [asyncio.create_task(each.run()) for each in context.informers]
         tasks.append(asyncio.create_task(_listen(desk)))
         try:
             yield desk

@@ -14,7 +14,7 @@ OTHER = Holding("gitopsd_other", is_ours=False, is_free=False, takeover="ann")
 
 
 def judge(holding: Holding, replicas: int = 0) -> leadership.Standing:
-    return leadership.judge(kinds.KUSTOMIZATION, "flux-system", holding, replicas)
+    return leadership.judge(kinds.KUSTOMIZATIONS, "flux-system", holding, replicas)
 
 
 @pytest.mark.parametrize("holding", [FREE, OURS, ORDERED])
@@ -62,13 +62,13 @@ def flux(*components: str, multitenant: bool = False) -> FluxInstance:
     )
 
 
-def test_all_kinds_are_on_without_an_instance() -> None:
-    assert all(leadership.is_enabled(kind, None) for kind in kinds.ALL)
+def test_all_components_are_on_without_an_instance() -> None:
+    assert all(leadership.is_enabled(component, None) for component in kinds.COMPONENTS)
 
 
-def test_components_switch_kinds_but_never_the_instance_itself() -> None:
+def test_instance_switches_components_but_never_what_reconciles_itself() -> None:
     instance = flux("source-controller")
 
-    on = {kind.name for kind in kinds.ALL if leadership.is_enabled(kind, instance)}
+    on = [each for each in kinds.COMPONENTS if leadership.is_enabled(each, instance)]
 
-    assert on == {"GitRepository", "FluxInstance"}
+    assert on == [kinds.OPERATOR, kinds.SOURCES]
