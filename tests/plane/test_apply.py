@@ -17,7 +17,7 @@ from kube.apply import ApplyError, ApplyOptions
 from kube.changes import Action
 from kube.client import Client
 from kube.objects import GVK, ObjectId, Resource
-from tests.support import engine
+from tests.support import api, engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -742,7 +742,7 @@ async def test_kind_whose_new_version_gained_a_default_can_still_be_applied(
         fields = added["dataFrom"]["items"]["properties"]["extract"]["properties"]
         fields["policy"] = {"type": "string", "default": "Ignore"}
         await plant.apply([crd])
-        async with asyncio.timeout(engine.WAIT_S):  # until the server serves the new schema
+        async with asyncio.timeout(api.WAIT_S):  # until the server serves the new schema
             while b"Ignore" not in await plant.client.get_raw(resource.path(namespace, "w")):
                 pass
         widget["spec"]["size"] = 2

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from api import crds
 from cli import main
+from tests.support import reconciling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,11 +27,7 @@ spec: {{interval: 1h, url: "http://127.0.0.1:1/fleet.git"}}
 @pytest.fixture
 def gitopsd(cluster: Cluster, namespace: str, tmp_path: Path) -> Callable[..., int]:
     """Runs a command line on the session's cluster, which serves the kinds and has one source."""
-    for text in crds.load():
-        cluster.kubectl(
-            "apply", "--server-side", "--force-conflicts", "-f", "-", input=text.decode()
-        )
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    reconciling.prepare(cluster)
     cluster.kubectl("apply", "-f", "-", input=SOURCE.format(namespace=namespace))
     config = tmp_path / "config.toml"
     config.write_text(

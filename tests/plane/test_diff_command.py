@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from api import crds
 from cli import main
 from devcluster import toolcache
 from kube import manifests
 from runtime.clock import SystemClock
 from sources.storage import Owner, Storage
+from tests.support import reconciling
 from tests.support.gitserver import GitServer
 from tests.support.kustomizer import MemoryTree
 
@@ -137,11 +137,7 @@ class Bench:
 
 @pytest.fixture
 def bench(cluster: Cluster, namespace: str, tmp_path: Path) -> Bench:
-    for text in crds.load():
-        cluster.kubectl(
-            "apply", "--server-side", "--force-conflicts", "-f", "-", input=text.decode()
-        )
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    reconciling.prepare(cluster)
     return Bench(cluster, namespace, tmp_path)
 
 

@@ -13,7 +13,7 @@ import pytest
 from api.source import GitRepository
 from devcluster.gitserver import GitServer
 from runtime.errors import TerminalError
-from tests.support import reconciling
+from tests.support import api, reconciling
 from tests.support.gitsource import Source
 
 if TYPE_CHECKING:
@@ -322,7 +322,7 @@ async def test_deletion_removes_the_artifacts_and_lets_the_object_go(source: Sou
 
 async def test_long_run_shows_that_it_is_under_way(source: Source, repo: Repo) -> None:
     del repo
-    await source.apply(timeout="30s")
+    await source.apply(timeout="5m")
     informer = source.desk.context.gitrepositories
     seen: asyncio.Queue[GitRepository] = asyncio.Queue()
 
@@ -331,7 +331,7 @@ async def test_long_run_shows_that_it_is_under_way(source: Source, repo: Repo) -
             seen.put_nowait(new)
 
     with source.server.stalled():
-        async with asyncio.TaskGroup() as tasks, asyncio.timeout(20):
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(api.WAIT_S):
             run = tasks.create_task(source.reconcile())
             await asyncio.to_thread(source.server.wait_for_requests, 1)
             end = informer.subscribe(look)

@@ -54,7 +54,7 @@ async def apply(source: Source, server: Server, **spec: Any) -> None:
         }
     )
     base = {"url": server.url("fleet"), "secretRef": {"name": "ssh"}}
-    await source.apply(**base | {"timeout": "20s"} | spec)
+    await source.apply(**base | spec)
 
 
 async def test_repository_is_fetched_over_ssh(source: Source, server: Server) -> None:

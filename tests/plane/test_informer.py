@@ -42,7 +42,7 @@ async def running(informer: Informer[ConfigMap]) -> AsyncIterator[asyncio.Queue[
     changes: asyncio.Queue[Change] = asyncio.Queue()
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(informer.run())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(api.WAIT_S):
             await informer.synced.wait()
         informer.subscribe(lambda old, new: changes.put_nowait((old, new)))
         yield changes
@@ -50,7 +50,7 @@ async def running(informer: Informer[ConfigMap]) -> AsyncIterator[asyncio.Queue[
 
 
 async def following(changes: asyncio.Queue[Change]) -> Change:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(api.WAIT_S):
         return await changes.get()
 
 
@@ -157,7 +157,7 @@ async def test_object_that_does_not_decode_is_reported_until_it_is_mended(
     informer.subscribe(lambda old, new: mended.set() if new and new.data.get("k") else None)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(informer.run())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(api.WAIT_S):
             await informer.synced.wait()
             assert "data" in informer.malformed[namespace, "a"]
             await api.put(client, namespace, "a", k="1")

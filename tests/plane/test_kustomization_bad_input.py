@@ -11,7 +11,7 @@ import pytest
 from api import meta
 from devcluster.access import KubectlError
 from kube.client import MERGE
-from tests.support import kustomizer
+from tests.support import api, kustomizer
 from tests.support.kustomizer import KUSTOMIZATIONS, applied, config_map, failed, owned, ready
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ spec:
 
 async def _until_denied(world: World) -> None:
     """Wait until the API server enforces the policy, which takes it a moment."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(api.WAIT_S):
         while True:
             try:
                 await asyncio.to_thread(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, NoReturn
+import time
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
 
 from api import meta
-from kube import errors
+from kube import errors, fights
 from kube.client import JSON_PATCH
 from kube.objects import GVK, ObjectId, Resource
-from tests.support import kustomizer
+from tests.support import api, kustomizer
 from tests.support.kustomizer import applied, config_map
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ async def edit(world: World, name: str, value: str, manager: str = "kubectl-edit
 
 
 async def until_data(world: World, name: str, expected: dict[str, str]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(api.WAIT_S):
         while True:
             with world.context.tracker.feed.subscribe([kustomizer_id(world, name)]) as changes:
                 with contextlib.suppress(errors.NotFound):  # it may be gone for a moment
@@ -102,18 +103,22 @@ async def test_field_of_somebody_else_is_left_alone(world: World) -> None:
     assert applied_now == before[("apply", "configmaps")] + 1
 
 
-async def test_fight_backs_off_and_is_told_once(world: World) -> None:
-    async def fight() -> NoReturn:
-        while True:
-            await edit(world, "cm1", "robot", manager="robot")
-            await until_data(world, "cm1", {"k": "git"})
-
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(3):
-            await fight()
+async def test_fight_backs_off_and_is_told_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fights, "FIRST_DELAY_S", 0.2)
+    took = []
+    for _ in range(fights.FREE_CORRECTIONS + 2):
+        began = time.monotonic()
+        await edit(world, "cm1", "robot", manager="robot")
+        await until_data(world, "cm1", {"k": "git"})
+        took.append(time.monotonic() - began)
+    await world.idle("apps")
+    assert took[-2] >= 0.2
+    assert took[-1] >= 0.4
     corrections = [event for event in world.events if event.reason == "DriftCorrected"]
-    assert 3 <= len(corrections) <= 6
-    assert sum("keep changing it" in event.message for event in corrections) <= 1
+    assert len(corrections) == len(took)
+    assert sum("keep changing it" in event.message for event in corrections) == 1
 
 
 async def test_drift_of_a_suspended_kustomization_stays(world: World) -> None:

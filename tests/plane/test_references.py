@@ -19,7 +19,7 @@ from kube.objects import ObjectId
 from kube.references import References
 from runtime.clock import SystemClock
 from runtime.metrics import Metrics
-from tests.support import engine, reconciling
+from tests.support import api, engine, reconciling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -50,7 +50,7 @@ class Plant:
         await self.until(lambda: {owner for owner, _ in self.wakes} >= set(owners))
 
     async def until(self, is_so: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(api.WAIT_S):
             while not is_so():  # noqa: ASYNC110 - what is asked is state, which sets no event
                 await asyncio.sleep(0.01)
 

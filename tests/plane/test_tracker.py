@@ -15,7 +15,7 @@ from kube.changes import Action
 from kube.ledger import DriftKind
 from kube.objects import ObjectId
 from kube.tracker import Mode, Scope
-from tests.support import engine
+from tests.support import api, engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +77,7 @@ async def test_kind_that_is_not_served_keeps_nobody_waiting(
     async with engine.running(cluster) as plant:
         lost = ObjectId(namespace, "x", "gone.example.com", "Lost")
         plant.tracker.set_inventory(engine.OWNER, [(lost, "v1")])
-        async with asyncio.timeout(engine.WAIT_S):
+        async with asyncio.timeout(api.WAIT_S):
             await plant.tracker.synced(engine.OWNER)
 
 
@@ -88,7 +88,7 @@ async def test_watch_ends_when_nobody_needs_it(cluster: Access, namespace: str) 
         await plant.tracker.synced(engine.OWNER)
         assert len(plant.tracker.modes()) == 1
         plant.tracker.drop_owner(engine.OWNER)
-        async with asyncio.timeout(engine.WAIT_S):
+        async with asyncio.timeout(api.WAIT_S):
             while plant.tracker.modes():  # noqa: ASYNC110 - the end of a watch tells nobody
                 await asyncio.sleep(0)
 

@@ -52,7 +52,7 @@ class Seen:
 
     async def until(self, is_there: Callable[[object], bool]) -> object:
         """Return the first change after the last returned one that is wanted."""
-        async with asyncio.timeout(30), self._more:
+        async with asyncio.timeout(api.WAIT_S), self._more:
             while True:
                 while self.changes:
                     change = self.changes.pop(0)

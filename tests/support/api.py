@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CONFIG_MAPS = Resource(GVK("", "v1", "ConfigMap"), "configmaps", is_namespaced=True)
 NAMESPACES = Resource(GVK("", "v1", "Namespace"), "namespaces", is_namespaced=False)
+WAIT_S = 60.0
+"""How long anything may take before a test fails: no measure of speed, the machine may be busy."""
 
 
 class ManualClock:

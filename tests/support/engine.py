@@ -31,6 +31,7 @@ from kube.tracker import Tracker
 from runtime.clock import Clock, SystemClock
 from runtime.limits import Threads
 from runtime.metrics import Metrics
+from tests.support import api
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
 
 CONFIG_MAPS = Resource(GVK("", "v1", "ConfigMap"), "configmaps", is_namespaced=True)
 OWNER = ObjectRef("test", "Kustomization", "flux-system", "apps")
-WAIT_S = 5.0
-"""How long anything that should happen at once may take before a test fails."""
 
 
 class LaterClock(SystemClock):
@@ -121,12 +120,12 @@ class Plant:
 
     async def next_drift(self) -> Told:
         """Wait for the next report of drift."""
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(api.WAIT_S):
             return await self.drifts.get()
 
     async def until_seen(self, version: int, obj: ObjectId) -> None:
         """Wait until the tracker knows an object at a resourceVersion or later."""
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(api.WAIT_S):
             with self.tracker.feed.subscribe([obj]) as changes:
                 while not (live := self.tracker.live(obj)) or live.resource_version < version:
                     await changes.wait()
@@ -134,7 +133,7 @@ class Plant:
     async def until(self, is_so: Callable[[], object]) -> None:
         """Wait until something is so, looking whenever the tracker learns of a change."""
         ids = [obj for obj, _ in self.tracker.owned(OWNER)]
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(api.WAIT_S):
             with self.tracker.feed.subscribe(ids) as changes:
                 while not is_so():
                     await changes.wait()

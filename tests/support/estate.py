@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     from devcluster.cluster import Cluster
 
-WAIT_S = 30.0
-"""How long anything may take before a test fails; the machine may be busy."""
 Object = dict[str, Any]
 
 
@@ -88,7 +86,7 @@ class Tenant:
 
     def until(self, folder: str, holds: Callable[[Object | None], bool]) -> Object:
         """Wait until something holds of a folder's Kustomization, and return it."""
-        return self._bed.api.wait(self._path(folder), holds, WAIT_S) or {}
+        return self._bed.api.wait(self._path(folder), holds, api.WAIT_S) or {}
 
     def until_applied(self, folder: str) -> Object:
         """Wait until a folder's Kustomization is Ready at the last commit."""
@@ -140,7 +138,7 @@ class Tenant:
         self, name: str, holds: Callable[[Object | None], bool], resource: str = "configmaps"
     ) -> Object | None:
         """Wait until something holds of an object of the core group."""
-        return self._bed.api.wait(self.object(name, resource), holds, WAIT_S)
+        return self._bed.api.wait(self.object(name, resource), holds, api.WAIT_S)
 
     def object(self, name: str, resource: str = "configmaps") -> str:
         """Return the path of an object of the core group in the tenant's namespace."""
@@ -151,7 +149,7 @@ class Tenant:
         for folder in self._folders:
             self._bed.api.delete(self._path(folder))
         for folder in self._folders:
-            self._bed.api.wait(self._path(folder), lambda obj: obj is None, WAIT_S)
+            self._bed.api.wait(self._path(folder), lambda obj: obj is None, api.WAIT_S)
         self._bed.unfollow(self.name)
         self._bed.api.delete(f"/api/v1/namespaces/{self.name}")
 
@@ -233,11 +231,11 @@ def until(is_so: Callable[[], object], what: str) -> None:
     Raises:
         TimeoutError: it did not become so.
     """
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + api.WAIT_S
     pause = threading.Event()
     while not is_so():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {WAIT_S:.0f} s: {what}")
+            raise TimeoutError(f"not within {api.WAIT_S:.0f} s: {what}")
         pause.wait(0.02)
 
 

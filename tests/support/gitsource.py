@@ -45,7 +45,7 @@ class Source:
         base = {
             "url": self.server.url("fleet"),
             "interval": "1m",
-            "timeout": "5s",
+            "timeout": "60s",
             "ref": {"branch": "main"},
         }
         await self.desk.create(

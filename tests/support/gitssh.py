@@ -104,7 +104,7 @@ async def running(
     """Serve the repositories below a folder on a free port of 127.0.0.1."""
     server = Server(root, key(host, "host"), key(client, "client"))
     allowed = asyncssh.import_authorized_keys(server.client_key.export_public_key().decode())
-    options: dict[str, Any] = {"encoding": None, "allow_scp": False, "login_timeout": 10}
+    options: dict[str, Any] = {"encoding": None, "allow_scp": False, "login_timeout": 60}
     listener = await asyncssh.listen(
         "127.0.0.1", 0, server_host_keys=[server.host_key], authorized_client_keys=allowed,
         process_factory=server.serve, **options,

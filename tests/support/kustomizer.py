@@ -16,7 +16,6 @@ import random
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -45,10 +44,11 @@ from runtime.limits import Processes, Threads
 from runtime.metrics import Metrics
 from sources import tree as trees
 from sources.storage import Owner, Storage
-from tests.support import encrypting
+from tests.support import api, encrypting, reconciling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from api.kustomize import Kustomization
     from api.source import GitRepository
@@ -56,9 +56,6 @@ if TYPE_CHECKING:
     from kube.ledger import Drift
     from kube.objects import JsonObject, ObjectId
 
-CRDS = Path(__file__).parents[2] / "api" / "crds"
-WAIT_S = 60.0
-"""How long anything may take before a test fails."""
 KUSTOMIZATIONS = Resource(
     GVK(meta.KUSTOMIZE_GROUP, "v1", "Kustomization"), "kustomizations", is_namespaced=True
 )
@@ -238,7 +235,7 @@ class World:
         return self.get(name)  # type: ignore[return-value]  # as above
 
     async def _until(self, is_reached: Callable[[], bool]) -> None:
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(api.WAIT_S):
             while not is_reached():
                 self.news.clear()
                 await self.news.wait()
@@ -334,11 +331,11 @@ async def running(
         is_controlling: whether runs start by themselves.
         is_labelled_only: whether only labelled ConfigMaps and Secrets are watched.
     """
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
     clock, threads, metrics = SystemClock(), Threads(), Metrics()
     connection = await auth.load(cluster.kubeconfig, None)
     async with Client(connection, cluster="test", metrics=metrics) as client:
+        async with Client(connection, cluster="test") as preparing:
+            await reconciling.install(preparing)
         world = await _world(
             cluster,
             directory,

@@ -43,7 +43,7 @@ from runtime.metrics import Metrics
 from runtime.workqueue import Work
 from sources.git import GitFetcher
 from sources.storage import Storage
-from tests.support import engine
+from tests.support import api, engine
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -188,6 +188,16 @@ async def install(client: Client) -> None:
     await crds.install(client, await asyncio.to_thread(_definitions))
 
 
+def prepare(cluster: Access) -> None:
+    """Install the CRDs into a cluster, for tests that speak to it from outside."""
+
+    async def connect_and_install() -> None:
+        async with engine.connected(cluster) as client:
+            await install(client)
+
+    asyncio.run(connect_and_install())
+
+
 @cache
 def _definitions() -> list[dict[str, Any]]:
     return [manifests.load(text) for text in definitions.load()]
@@ -286,7 +296,7 @@ async def _until(informer: Informer[Any], is_so: Callable[[], bool]) -> None:
     changed = asyncio.Event()
     end = informer.subscribe(lambda _old, _new: changed.set())
     try:
-        async with asyncio.timeout(engine.WAIT_S):
+        async with asyncio.timeout(api.WAIT_S):
             await informer.synced.wait()
             while not is_so():
                 changed.clear()

@@ -21,15 +21,13 @@ from runtime.limits import Processes, Threads
 from runtime.metrics import Metrics
 from runtime.supervisor import Supervisor
 from sources.git import GitFetcher
+from tests.support import api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from daemon import report
-
-WAIT_S = 20.0
-"""How long anything may take before a test fails; the machine may be busy."""
 
 
 class Served:
@@ -92,12 +90,12 @@ def _prepare(directory: Path) -> str:
     return datadir.identity(directory)
 
 
-async def until(is_so: Callable[[], bool], within_s: float = WAIT_S) -> None:
+async def until(is_so: Callable[[], bool]) -> None:
     """Return once something is so.
 
     Raises:
         TimeoutError: it does not become so.
     """
-    async with asyncio.timeout(within_s):
+    async with asyncio.timeout(api.WAIT_S):
         while not is_so():  # noqa: ASYNC110 - what is asked is state, which sets no event
             await asyncio.sleep(0.02)
