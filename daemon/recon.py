@@ -23,7 +23,7 @@ def build(kind: Kind, context: ClusterContext) -> Reconciler:
     """Return the reconciler of a kind for one cluster."""
     match kind:
         case kinds.GIT_REPOSITORY:
-            return gitrepository.GitRepositoryReconciler(context)
+            return gitrepository.reconciler(context)
         case kinds.KUSTOMIZATION:
             return kustomization.KustomizationReconciler(context)
         case kinds.RECEIVER:

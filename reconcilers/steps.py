@@ -39,7 +39,7 @@ class Reconciled(Protocol):
         ...
 
     @property
-    def status(self) -> msgspec.Struct:
+    def status(self) -> object:
         """Its typed status."""
         ...
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from api import durations
-from kube import errors
-from kube.objects import GVK, Resource
+from reconcilers.source import secrets
 from runtime.errors import TerminalError, TransientError
 from sources import git
-from sources.auth import basic, github_app, proxy, ssh
+from sources.auth import basic, github_app, ssh
 from sources.auth.errors import AUTHENTICATION_FAILED, CredentialsError
 
 if TYPE_CHECKING:
@@ -30,7 +27,6 @@ SSH: Final = "ssh://"
 DEFAULT_TIMEOUT_S: Final = 60.0
 
 _NO_APP: Final = "secretRef with github app data must be specified when provider is set to github"
-_SECRETS: Final = Resource(GVK("", "v1", "Secret"), "secrets", is_namespaced=True)
 
 
 async def repository(context: ClusterContext, obj: GitRepository) -> git.Repository:
@@ -48,17 +44,10 @@ async def repository(context: ClusterContext, obj: GitRepository) -> git.Reposit
     try:
         url, credentials = basic.split_url(obj.spec.url, credentials)
     except CredentialsError as err:
-        raise unusable(err) from err
+        raise secrets.unusable(err) from err
     except ValueError as err:
         raise TerminalError(URL_INVALID, f"failed to parse url: {err}") from err
     return git.Repository(url, credentials, through, timeout_s)
-
-
-def unusable(error: CredentialsError) -> TransientError:
-    """Return the leaf for a Secret whose content does not do; someone may mend it at any time."""
-    return TransientError(
-        AUTHENTICATION_FAILED, f"failed to configure authentication options: {error}"
-    )
 
 
 def _ssh_url(obj: GitRepository) -> str:
@@ -82,26 +71,21 @@ def _ssh_url(obj: GitRepository) -> str:
 async def _identity(context: ClusterContext, obj: GitRepository) -> Credentials:
     if obj.spec.secret_ref is None:
         text = "an ssh URL needs a secretRef with 'identity' and 'known_hosts'"
-        raise unusable(CredentialsError(text))
+        raise secrets.unusable(CredentialsError(text))
     if obj.spec.proxy_secret_ref is not None:
         text = "failed to configure proxy options: proxies are for http and https, not for ssh"
         raise TransientError(AUTHENTICATION_FAILED, text)
-    name, data = await _secret(context, obj, obj.spec.secret_ref.name)
+    name, data = await secrets.read(context, obj.metadata.namespace, obj.spec.secret_ref.name)
     try:
         return basic.Credentials(ssh=ssh.from_secret(data, name))
     except CredentialsError as err:
-        raise unusable(err) from err
+        raise secrets.unusable(err) from err
 
 
 async def _proxy(context: ClusterContext, obj: GitRepository) -> Proxy | None:
     if obj.spec.proxy_secret_ref is None:
         return None
-    name, data = await _secret(context, obj, obj.spec.proxy_secret_ref.name)
-    try:
-        return proxy.from_secret(data, name)
-    except CredentialsError as err:
-        text = f"failed to configure proxy options: {err}"
-        raise TransientError(AUTHENTICATION_FAILED, text) from err
+    return await secrets.read_proxy(context, obj.metadata.namespace, obj.spec.proxy_secret_ref.name)
 
 
 async def _credentials(
@@ -112,7 +96,7 @@ async def _credentials(
         return basic.Credentials(trust=app.trust, app=app)
     if obj.spec.secret_ref is None:
         return basic.ANONYMOUS
-    name, data = await _secret(context, obj, obj.spec.secret_ref.name)
+    name, data = await secrets.read(context, obj.metadata.namespace, obj.spec.secret_ref.name)
     if github_app.ID_KEY in data:
         raise TransientError(
             PROVIDER_INVALID,
@@ -121,20 +105,20 @@ async def _credentials(
     try:
         return basic.from_secret(data, name)
     except CredentialsError as err:
-        raise unusable(err) from err
+        raise secrets.unusable(err) from err
 
 
 async def _app(context: ClusterContext, obj: GitRepository) -> App:
     """Return the App of the object's Secret, or this machine's where it names none."""
     if obj.spec.secret_ref is None:
         return await _machine_app(context, obj)
-    name, data = await _secret(context, obj, obj.spec.secret_ref.name)
+    name, data = await secrets.read(context, obj.metadata.namespace, obj.spec.secret_ref.name)
     if github_app.ID_KEY not in data:
         raise TransientError(PROVIDER_INVALID, _NO_APP)
     try:
         return github_app.from_secret(data, name)
     except CredentialsError as err:
-        raise unusable(err) from err
+        raise secrets.unusable(err) from err
 
 
 async def _machine_app(context: ClusterContext, obj: GitRepository) -> App:
@@ -148,20 +132,3 @@ async def _machine_app(context: ClusterContext, obj: GitRepository) -> App:
     except ValueError as err:
         raise TerminalError(URL_INVALID, f"failed to parse url: {err}") from err
     return found.app
-
-
-async def _secret(
-    context: ClusterContext, obj: GitRepository, name: str
-) -> tuple[str, dict[str, bytes]]:
-    """Return the full name and the content of a Secret beside an object."""
-    full_name = f"{obj.metadata.namespace}/{name}"
-    try:
-        secret = await context.client.get(_SECRETS, obj.metadata.namespace, name)
-    except errors.ApiError as err:
-        text = f"failed to get secret '{full_name}': {err.message}"
-        raise TransientError(AUTHENTICATION_FAILED, text) from err
-    try:
-        data = secret.get("data") or {}
-        return full_name, {key: base64.b64decode(value) for key, value in data.items()}
-    except binascii.Error as err:
-        raise unusable(CredentialsError(f"secret '{full_name}' is not base64")) from err

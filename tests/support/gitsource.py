@@ -18,7 +18,7 @@ import pytest
 
 from api.source import GitRepository
 from kube import errors
-from reconcilers.gitrepository import GitRepositoryReconciler
+from reconcilers import gitrepository
 from runtime.errors import TransientError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Source:
         self.desk = desk
         self.server = server
         self.namespace = namespace
-        self.reconciler = GitRepositoryReconciler(desk.context)
+        self.reconciler = gitrepository.reconciler(desk.context)
         self.live: dict[str, Any] = {}
         """The object after the last run."""
 

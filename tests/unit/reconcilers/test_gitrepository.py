@@ -11,7 +11,8 @@ import pytest
 from api import meta
 from api.source import GitRepository
 from reconcilers.gitrepository import content
-from reconcilers.gitrepository.attempt import IN_PROGRESS, Attempt
+from reconcilers.source import objects
+from reconcilers.source.attempt import IN_PROGRESS, Attempt
 from runtime import conditions
 from runtime.errors import TerminalError, TransientError
 from sources import gitref
@@ -47,7 +48,7 @@ def attempt(
     annotations: dict[str, str] | None = None,
     ignore: str | None = None,
     **status: Any,
-) -> Attempt:
+) -> Attempt[GitRepository]:
     document = {
         "metadata": {
             "name": "b",
@@ -58,7 +59,8 @@ def attempt(
         "spec": {"url": "https://host/x", "interval": "1m", "ignore": ignore},
         "status": {"observedGeneration": 1, "conditions": list(found), **status},
     }
-    return Attempt(msgspec.convert(document, GitRepository), NOW)
+    source = objects.Source(GitRepository, content.produce)
+    return Attempt(source, msgspec.convert(document, GitRepository), NOW)
 
 
 def ready(found: conditions.Conditions) -> tuple[str, str, str]:

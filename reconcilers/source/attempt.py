@@ -1,64 +1,49 @@
-"""One run over one GitRepository: what it found so far, and the conditions that follow from it."""
+"""One run over one source: what it found so far, and the conditions that follow from it."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 import msgspec
 
 from api import meta
+from reconcilers.source import objects
+from reconcilers.source.objects import S
 from runtime import conditions
 from runtime.errors import GitOpsError, TerminalError
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Awaitable, Callable
 
     from api.artifact import Artifact
-    from api.source import GitRepository, GitRepositoryStatus
+    from reconcilers.source.objects import Source, Status
     from reconcilers.steps import Notice
     from runtime.conditions import Conditions
-    from sources.git import Repository
-
-ORDER: Final = (
-    meta.STORAGE_OPERATION_FAILED,
-    meta.FETCH_FAILED,
-    meta.INCLUDE_UNAVAILABLE,
-    meta.ARTIFACT_OUTDATED,
-    meta.ARTIFACT_IN_STORAGE,
-    meta.SOURCE_VERIFIED,
-    meta.STALLED,
-    meta.RECONCILING,
-)
-"""The conditions that decide about Ready, most important first, as in Flux."""
-NEGATIVE: Final = frozenset(ORDER) - {meta.ARTIFACT_IN_STORAGE, meta.SOURCE_VERIFIED}
-FAILURES: Final = (
-    meta.FETCH_FAILED,
-    meta.INCLUDE_UNAVAILABLE,
-    meta.STORAGE_OPERATION_FAILED,
-)
 
 IN_PROGRESS: Final = "reconciliation in progress"
 
 
-class Attempt:
+class Attempt(Generic[S]):
     """The state of a run.
 
     Args:
+        source: how the kind is run.
         obj: the object as it was read.
         now: when the run began, aware.
     """
 
-    def __init__(self, obj: GitRepository, now: dt.datetime) -> None:
-        self.obj = obj
+    def __init__(self, source: Source[S], obj: S, now: dt.datetime) -> None:
+        self.obj: S = obj
         """The object as last read or written."""
         self.conditions: Conditions = obj.status.conditions
         self.artifact: Artifact | None = obj.status.artifact
-        self.observed_ignore = obj.status.observed_ignore
-        """The ignore rules that the artifact was built with."""
+        self.observed: dict[str, Any] = {}
+        """Further fields of the status, by their names in the model, as they are to be now."""
         self.notices: list[Notice] = []
-        self.repository: Repository | None = None
-        """The remote that something was fetched from."""
+        self.afterwards: list[Callable[[], Awaitable[None]]] = []
+        """What is to be done once the result is out."""
         self.condition = meta.FETCH_FAILED
         """The condition that a failure now would set."""
         self.progress = ""
@@ -67,6 +52,7 @@ class Attempt:
         """Whether the content changes, so that Ready is no longer known."""
         self.worth_showing = asyncio.Event()
         self.ended = asyncio.Event()
+        self._source = source
         self._was = obj.status
         self._now = now
         if obj.metadata.generation != obj.status.observed_generation:
@@ -92,7 +78,9 @@ class Attempt:
     @property
     def was_failing(self) -> bool:
         """Whether the run before this one failed."""
-        return any(conditions.is_true(self._was.conditions, type_) for type_ in FAILURES)
+        return any(
+            conditions.is_true(self._was.conditions, type_) for type_ in self._source.failures
+        )
 
     def show(self, text: str) -> None:
         """Set what users see if the run lasts."""
@@ -120,32 +108,30 @@ class Attempt:
         """Remove conditions."""
         self.conditions = conditions.remove(self.conditions, *types)
 
-    def under_way(self) -> GitRepositoryStatus:
+    def under_way(self) -> Status:
         """Return the status to show in the middle of the run."""
         self.set(meta.RECONCILING, "True", meta.PROGRESSING, self.progress)
         if self.is_rebuilding or conditions.is_unknown(self.conditions, meta.READY):
             self.set(meta.READY, "Unknown", meta.PROGRESSING, self.progress)
-        return msgspec.structs.replace(self.obj.status, conditions=self.conditions)
+        return self._status(conditions=self.conditions)
 
-    def succeeded(self) -> GitRepositoryStatus:
+    def succeeded(self) -> Status:
         """Return the status of a run that did everything."""
-        self.clear(*FAILURES, meta.ARTIFACT_OUTDATED, meta.RECONCILING, meta.STALLED)
+        self.clear(*self._source.failures, meta.ARTIFACT_OUTDATED, meta.RECONCILING, meta.STALLED)
         return self._summary(self.obj.metadata.generation)
 
-    def suspended(self) -> GitRepositoryStatus:
+    def suspended(self) -> Status:
         """Return the status of an object that is not to be looked at."""
         self.clear(meta.STALLED)
         is_known = bool(self.conditions)
         generation = self.obj.metadata.generation if is_known else self._was.observed_generation
-        return msgspec.structs.replace(
-            self.obj.status, conditions=self.conditions, observed_generation=generation
-        )
+        return self._status(conditions=self.conditions, observed_generation=generation)
 
-    def failed(self, error: GitOpsError) -> GitRepositoryStatus:
+    def failed(self, error: GitOpsError) -> Status:
         """Return the status of a run that ended early."""
         if isinstance(error, TerminalError):
             if error.reason == meta.NOT_SERVED:
-                self.clear(*FAILURES)
+                self.clear(*self._source.failures)
             else:
                 self.set(self.condition, "True", error.reason, error.message)
             self.set(meta.STALLED, "True", error.reason, error.message)
@@ -162,18 +148,22 @@ class Attempt:
         ready = conditions.get(self._was.conditions, meta.READY)
         return ready is None or (ready.reason, ready.message) != (error.reason, error.message)
 
-    def _summary(self, observed_generation: int) -> GitRepositoryStatus:
+    def _summary(self, observed_generation: int) -> Status:
         summarised = conditions.summarise(
             self.conditions,
-            order=ORDER,
-            negative=NEGATIVE,
+            order=self._source.order,
+            negative=set(self._source.order) - objects.POSITIVE,
             generation=self.obj.metadata.generation,
             now=self._now,
         )
-        return msgspec.structs.replace(
-            self.obj.status,
+        return self._status(
             conditions=summarised,
             artifact=self.artifact,
             observed_generation=observed_generation,
-            observed_ignore=self.observed_ignore,
+            **self.observed,
         )
+
+    def _status(self, **fields: object) -> Status:
+        """Return the status with other values in some fields."""
+        replaced: Status = msgspec.structs.replace(cast("Any", self.obj.status), **fields)
+        return replaced
