@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from cli import failure, settings
-from daemon import connect
-from kube import errors
-from kube.client import Client
-from kube.connection import AuthError
+from cli import settings
+from inspection import clusters, failure
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from collections.abc import Coroutine
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from daemon.settings import Cluster
+    from kube.client import Client
 
 T = TypeVar("T")
 
@@ -27,16 +25,7 @@ def chosen(args: argparse.Namespace) -> tuple[Cluster, ...]:
     Raises:
         failure.UsageError: there is none of that name, or none at all.
     """
-    clusters = settings.load(args).clusters
-    if not clusters:
-        raise failure.UsageError(f"{settings.path(args)} has no [[clusters]]")
-    if not args.cluster:
-        return clusters
-    named = tuple(each for each in clusters if each.name == args.cluster)
-    if not named:
-        known = ", ".join(each.name for each in clusters)
-        raise failure.UsageError(f"no cluster is named {args.cluster!r}; known: {known}")
-    return named
+    return clusters.named(settings.load(args), args.cluster, str(settings.path(args)))
 
 
 def the_one(args: argparse.Namespace) -> Cluster:
@@ -45,33 +34,25 @@ def the_one(args: argparse.Namespace) -> Cluster:
     Raises:
         failure.UsageError: it names none and there are several.
     """
-    clusters = chosen(args)
-    if len(clusters) > 1:
-        known = ", ".join(each.name for each in clusters)
+    found = chosen(args)
+    if len(found) > 1:
+        known = ", ".join(each.name for each in found)
         raise failure.UsageError(f"say which cluster with --cluster: {known}")
-    return clusters[0]
+    return found[0]
 
 
-@asynccontextmanager
-async def client(cluster: Cluster) -> AsyncIterator[Client]:
+def client(cluster: Cluster) -> AbstractAsyncContextManager[Client]:
     """Open a client for a cluster."""
-    async with Client(
-        await connect.connect(cluster), cluster=cluster.name, user_agent="gitopsd-cli"
-    ) as opened:
-        yield opened
+    return clusters.client(cluster)
 
 
-@contextmanager
-def explained(cluster: Cluster) -> Iterator[None]:
+def explained(cluster: Cluster) -> AbstractContextManager[None]:
     """Turn what an API server or a kubeconfig refuses into a line that names the cluster.
 
     Raises:
         failure.CommandError: in place of it.
     """
-    try:
-        yield
-    except (errors.ApiError, AuthError) as err:
-        raise failure.CommandError(f"cluster {cluster.name}: {err}") from err
+    return clusters.explained(cluster.name)
 
 
 def run(main: Coroutine[object, object, T]) -> T:

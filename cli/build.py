@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from cli import access, rendering, settings, workshop
+from cli import access, building, settings
+from inspection import rendering, workshop
 from kube import fielddiff, manifests, stages
 from reconcilers.kustomization import store
 
@@ -20,17 +21,16 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    rendering.add_options(parser)
+    building.add_options(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
     """Print the objects as they would be sent, owner labels included."""
-    loaded, cluster = settings.load(args), access.the_one(args)
-    rendering.name_of(args)
+    loaded, cluster, wanted = settings.load(args), access.the_one(args), building.wanted(args)
 
     async def main() -> bytes:
         async with workshop.opened(settings.path(args), loaded, cluster) as context:
-            rendered = await rendering.render(context, loaded, args)
+            rendered = await rendering.render(context, loaded, wanted)
             return await context.threads.run(
                 text,
                 rendered.build,

@@ -6,9 +6,10 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING
 
-from cli import access, check_cluster, daemon_client, failure, options, settings
+from cli import access, check_cluster, options, settings
 from daemon import datadir, tools
 from daemon import settings as daemon_settings
+from inspection import daemon_client, failure
 
 if TYPE_CHECKING:
     import argparse

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from cli import access, failure, objects, options
+from cli import access, options
+from inspection import failure, objects
 from kube import manifests
 from kube.objects import GVK, Resource
 from sources.auth import basic, github_app, proxy, ssh

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from kube import fielddiff, preview
+from cli import colours
+from kube import preview
 from kube.fielddiff import MISSING
 from kube.preview import Outcome
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TypeAlias
 
-    from cli.rendering import Rendered
+    from inspection.rendering import Rendered
     from kube.fielddiff import Change
     from kube.preview import Preview
 
@@ -27,23 +27,16 @@ _CONTEXT: Final = 2
 """Lines shown around a change inside a text of several lines."""
 _LONGEST: Final = 200
 """Characters of one value; whoever needs more takes ``-o json``."""
-_GREEN, _YELLOW, _RED, _DIM, _RESET = (f"\x1b[{code}m" for code in (32, 33, 31, 2, 0))
+_HUNK: Final = {"+": colours.GREEN, "-": colours.RED}
 _MARKS: Final = {
-    Outcome.CREATED: ("+", _GREEN),
-    Outcome.CHANGED: ("~", _YELLOW),
-    Outcome.RECREATED: ("±", _YELLOW),
-    Outcome.PRUNED: ("-", _RED),
-    Outcome.REFUSED: ("!", _RED),
-    Outcome.SKIPPED: ("·", _DIM),
-    Outcome.KEPT: ("·", _DIM),
+    Outcome.CREATED: ("+", colours.GREEN),
+    Outcome.CHANGED: ("~", colours.YELLOW),
+    Outcome.RECREATED: ("±", colours.YELLOW),
+    Outcome.PRUNED: ("-", colours.RED),
+    Outcome.REFUSED: ("!", colours.RED),
+    Outcome.SKIPPED: ("·", colours.DIM),
+    Outcome.KEPT: ("·", colours.DIM),
 }
-
-
-def masked(each: Preview) -> Preview:
-    """Return a preview without the values of a Secret."""
-    if each.id.kind != "Secret" or each.id.group:
-        return each
-    return replace(each, changes=tuple(fielddiff.masked(change) for change in each.changes))
 
 
 def render(rendered: Rendered, found: Sequence[Preview], *, is_coloured: bool) -> str:
@@ -121,15 +114,20 @@ def _field(change: Change, paint: _Paint) -> Iterator[str]:
         old, new = before.splitlines(), after.splitlines()
         hunks = difflib.unified_diff(old, new, n=_CONTEXT, lineterm="")
         for line in list(hunks)[2:]:
-            yield paint({"+": _GREEN, "-": _RED}.get(line[:1], _DIM), f"      {line}")
+            yield paint(
+                {"+": colours.GREEN, "-": colours.RED}.get(line[:1], colours.DIM), f"      {line}"
+            )
         if old == new:
-            yield paint(_DIM, "      (only the line end at the end)")
+            yield paint(colours.DIM, "      (only the line end at the end)")
     elif before is MISSING:
-        yield paint(_GREEN, f"    + {change.field}: {_value(after)}")
+        yield paint(colours.GREEN, f"    + {change.field}: {_value(after)}")
     elif after is MISSING:
-        yield paint(_RED, f"    - {change.field}: {_value(before)}")
+        yield paint(colours.RED, f"    - {change.field}: {_value(before)}")
     else:
-        old_value, new_value = paint(_RED, _value(before)), paint(_GREEN, _value(after))
+        old_value, new_value = (
+            paint(colours.RED, _value(before)),
+            paint(colours.GREEN, _value(after)),
+        )
         yield f"    ~ {change.field}: {old_value} → {new_value}"
 
 
@@ -139,7 +137,7 @@ def _value(value: object) -> str:
 
 
 def _painted(colour: str, text: str) -> str:
-    return f"{colour}{text}{_RESET}"
+    return f"{colour}{text}{colours.RESET}"
 
 
 def _plain(_colour: str, text: str) -> str:

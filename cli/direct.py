@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli import access, objects
+from cli import access
 from daemon import kinds, report
+from inspection import objects
 from kube import errors
 from kube.connection import AuthError
 

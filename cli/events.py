@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from api import meta
-from cli import access, kinds, options, table
+from cli import access, options, table
 from daemon import kinds as served
 from daemon import report
+from inspection import kinds
 from kube.objects import GVK, Resource
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cli import access, failure, kinds, objects, options, table
+from cli import access, options, table
 from daemon import kinds as served
 from daemon import report
+from inspection import failure, kinds, objects
 
 if TYPE_CHECKING:
     import argparse

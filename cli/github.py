@@ -6,8 +6,9 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from cli import failure, settings
+from cli import settings
 from daemon import github
+from inspection import failure
 from runtime import clock, limits
 from runtime.errors import GitOpsError
 from sources.auth import github_api, github_tokens, tls

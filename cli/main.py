@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Protocol
 
 from api import __version__
-from cli import failure
+from inspection import failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

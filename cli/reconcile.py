@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from api import durations, meta
 from api.kustomize import Kustomization
-from cli import access, failure, kinds, objects, options, waiting
+from cli import access, options
 from daemon import kinds as served
 from daemon import report
+from inspection import failure, kinds, objects, waiting
 from kube import errors
 from runtime import clock
 

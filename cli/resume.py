@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from api import durations
-from cli import access, failure, suspend, waiting
+from cli import access, suspend
+from inspection import failure, waiting
 
 if TYPE_CHECKING:
     import argparse

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from cli import failure, services, settings
+from cli import services, settings
+from inspection import failure
 
 if TYPE_CHECKING:
     import argparse

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax import saxutils
 
-from cli import failure, resources
+from cli import resources
+from inspection import failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli import failure
 from daemon import paths
 from daemon import settings as daemon_settings
+from inspection import failure
 
 if TYPE_CHECKING:
     import argparse

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from api import __version__
-from cli import daemon_client, failure, options, settings, status_text
+from cli import options, settings, status_text
 from daemon import report
 from daemon import settings as daemon_settings
+from inspection import daemon_client, failure
 
 if TYPE_CHECKING:
     import argparse

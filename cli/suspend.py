@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from api import meta
-from cli import access, failure, kinds, objects, options
+from cli import access, options
 from daemon import kinds as served
+from inspection import failure, kinds, objects
 from kube import errors
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from api import meta
 from api.kustomize import Kustomization
-from cli import access, failure, kinds, objects, options
+from cli import access, options
 from daemon import kinds as served
+from inspection import failure, kinds, objects
 from reconcilers.kustomization import applying
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CONTROLLERS_OWN = ("serviceaccounts/default", "configmaps/kube-root-ca.crt")
 """What kube-controller-manager puts into a new namespace, in its own time."""
-_OURS = ["api", "runtime", "kube", "sources", "notify", "reconcilers", "daemon"]
+_OURS = ["api", "runtime", "kube", "sources", "notify", "reconcilers", "daemon", "inspection"]
 _running: list[Cluster] = []
 
 

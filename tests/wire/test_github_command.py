@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cli import failure, github
+from cli import github
 from daemon import settings
+from inspection import failure
 from tests.support import github as hubs
 
 if TYPE_CHECKING:

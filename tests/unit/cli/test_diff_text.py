@@ -7,7 +7,8 @@ import msgspec
 
 from api.kustomize import Kustomization
 from cli import diff_text
-from cli.rendering import Rendered
+from inspection import plan
+from inspection.rendering import Rendered
 from kube.fielddiff import MISSING, Change
 from kube.objects import ObjectId
 from kube.preview import Outcome, Preview
@@ -119,7 +120,7 @@ def test_colours_change_nothing_but_colours() -> None:
 
 
 def test_values_of_a_secret_are_masked_in_both_forms() -> None:
-    found = diff_text.masked(changed(Change(("data", "p"), "geheim", "anders"), obj=SECRET))
+    found = plan.masked(changed(Change(("data", "p"), "geheim", "anders"), obj=SECRET))
 
     assert shown(found)[3] == '    ~ data.p: "*** (before)" → "*** (after)"'
     assert "geheim" not in str(diff_text.as_json("home", RENDERED, [found]))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cli import failure, services
+from cli import services
+from inspection import failure
 
 CONFIG = Path("/home/ann/my config.toml")
 DATA = Path("/home/ann/data")

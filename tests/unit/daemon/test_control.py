@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cli import daemon_client
 from daemon import control, report
+from inspection import daemon_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,15 +9,14 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
 import msgspec
 
 from api.source import GitRef, GitRepository
-from cli import failure, objects
 from daemon import kinds, report
+from inspection import failure, objects
 from kube import errors
 from reconcilers import dependencies
 from reconcilers.gitrepository import remote
@@ -27,8 +26,8 @@ from sources import giterrors, gitref, localtree
 from sources.auth.errors import CredentialsError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
     from api.artifact import Artifact
     from api.kustomize import Kustomization
@@ -45,6 +44,17 @@ _SHA = re.compile(r"(?:.*@)?(?:sha1:)?([0-9a-f]{40})\Z")
 _SHORT_SHA = re.compile(r"(?:.*@sha1:)?[0-9a-f]{7,39}\Z")
 
 
+class Wanted(NamedTuple):
+    """A Kustomization, and which content to build for it: its source's, unless told otherwise."""
+
+    namespace: str
+    name: str
+    path: Path | None = None
+    """A local directory in place of ``spec.path``."""
+    revision: str | None = None
+    """A branch, tag or commit of the source, fetched with its credentials."""
+
+
 class Content(NamedTuple):
     """What to build."""
 
@@ -55,36 +65,19 @@ class Content(NamedTuple):
     """What it is, for people: a revision or a directory."""
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--path`` and ``--revision``."""
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument(
-        "--path",
-        type=Path,
-        metavar="DIR",
-        help="a local directory to build in place of spec.path; bases may lie elsewhere in its "
-        "Git repository",
-    )
-    group.add_argument(
-        "--revision",
-        metavar="REV",
-        help="a branch, tag or commit of the source to build, fetched with its credentials",
-    )
-
-
 async def find(
-    context: ClusterContext, settings: Settings, args: argparse.Namespace, item: Kustomization
+    context: ClusterContext, settings: Settings, wanted: Wanted, item: Kustomization
 ) -> Content:
-    """Return the content that a command line means.
+    """Return the content that is asked for.
 
     Raises:
         failure.CommandError: it cannot be had; the message says why and what to do.
     """
-    if args.path is not None:
-        return await context.threads.run(_local, args.path, item)
+    if wanted.path is not None:
+        return await context.threads.run(_local, wanted.path, item)
     source = await _source(context, item)
-    if args.revision is not None:
-        return await _fetched(context, source, args.revision, item)
+    if wanted.revision is not None:
+        return await _fetched(context, source, wanted.revision, item)
     artifact = source.status.artifact
     name = f"{source.KIND}/{source.metadata.namespace}/{source.metadata.name}"
     if artifact is None:

@@ -1,6 +1,6 @@
-"""A cluster's context for one command: the daemon's own parts, with disposable folders.
+"""A cluster's context for one question: the daemon's own parts, with disposable folders.
 
-No informer and no watch runs. What a command builds is the daemon's build.
+No informer and no watch runs. What is built here is the daemon's build.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli import access, failure
 from daemon import reload, shared, tools, wiring
+from inspection import clusters, failure
 from runtime import clock, limits, metrics, supervisor
 from sources import git
 
@@ -42,7 +42,7 @@ async def opened(file: Path, settings: Settings, cluster: Cluster) -> AsyncItera
             raise failure.CommandError(
                 f"no temporary directory: {err}; set TMPDIR to one that is writable"
             ) from err
-        client = await stack.enter_async_context(access.client(cluster))
+        client = await stack.enter_async_context(clusters.client(cluster))
         time, counters, threads = clock.SystemClock(), metrics.Metrics(), limits.Threads()
         processes = limits.Processes(counters, settings.processes)
         fetcher = git.GitFetcher(folder / "git", threads, processes, time)

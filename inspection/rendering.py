@@ -1,21 +1,20 @@
-"""Builds a Kustomization for a command, with the code and the words of the daemon."""
+"""Builds a Kustomization as the daemon would, with its code and in its words."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from api.kustomize import Kustomization
-from cli import content, failure, kinds, objects, options
 from daemon import kinds as served
 from daemon import tools
+from inspection import content, failure, objects
 from kube import errors
 from reconcilers.kustomization import inputs, manifest, planning, requesting, store, workplace
 from runtime.errors import GitOpsError
 
 if TYPE_CHECKING:
-    import argparse
-
     from daemon.settings import Settings
+    from inspection.content import Wanted
     from reconcilers.context import ClusterContext
     from reconcilers.kustomization.store import Build
 
@@ -29,39 +28,16 @@ class Rendered(NamedTuple):
     """What was built, for people: a revision or a directory."""
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add everything that ``build`` and ``diff`` have in common."""
-    parser.add_argument("what", nargs="+", metavar="kustomization NAME", help="what to build")
-    content.add_options(parser)
-    parser.add_argument("--show-secrets", action="store_true", help="print the values of Secrets")
-    options.add_namespace(parser)
-    options.add_cluster(parser)
-
-
-def name_of(args: argparse.Namespace) -> str:
-    """Return the one Kustomization that a command line names.
-
-    Raises:
-        failure.UsageError: it names none, several, or another kind.
-    """
-    kind, names = kinds.parse(args.what)
-    if kind is not served.KUSTOMIZATION:
-        raise failure.UsageError(f"only a Kustomization can be built, not a {kind.name}")
-    if len(names) != 1:
-        raise failure.UsageError("name one Kustomization, as in: kustomization apps")
-    return names[0]
-
-
-async def render(context: ClusterContext, settings: Settings, args: argparse.Namespace) -> Rendered:
-    """Build what a command line names.
+async def render(context: ClusterContext, settings: Settings, wanted: Wanted) -> Rendered:
+    """Build what is asked for.
 
     Raises:
         failure.CommandError: it cannot be built; the message says why.
     """
-    item = await _item(context, args.namespace, name_of(args))
+    item = await _item(context, wanted.namespace, wanted.name)
     try:
         inputs.check_served(item)
-        found = await content.find(context, settings, args, item)
+        found = await content.find(context, settings, wanted, item)
         folder = context.data_dir / "builds"
         place = workplace.Workplace(folder, context.tools.sops, context.processes, context.threads)
         builder = requesting.builder(context, store.Store(folder), place)

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from api.kustomize import Kustomization
-from cli import waiting
+from inspection import waiting
 
 TOKEN = "2026-01-01T00:00:00.000001+00:00"
 

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from api import meta
-from cli import failure
+from inspection import failure
 from kube import errors, watch
 from runtime import clock, conditions
 
