@@ -1,8 +1,11 @@
 """Artifacts as files: a reproducible ``tar.gz``, written from a tree and read back as one.
 
 The same tree always gives the same bytes: entries in the order of a directory walk, no owner, no
-times, modes reduced to three. Reading trusts nothing: links, devices and paths that lead outside
-are passed over, and what is shown has the identifiers that the Git tree it came from has.
+times, modes reduced to three. A file is a row of segments (`sources.segments`) of some 32 files
+each, so that after a small change nearly all of it is copied from the file before.
+
+Reading trusts nothing: links, devices and paths that lead outside are passed over, and what is
+shown has the identifiers that the Git tree it came from has.
 """
 
 from __future__ import annotations
@@ -12,75 +15,80 @@ import tarfile
 import tempfile
 import weakref
 import zlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
+from sources import segments
 from sources import tree as trees
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from sources.segments import Written
     from sources.tree import Entry, Tree
 
-_BLOCK = 512
-_LEVEL = 6
-"""zlib's default, as in Flux: half the bytes of level 1 for a third more time."""
-_GZIP = 31
-_FLUSH_BYTES = 256 * 1024
-_USTAR = b"ustar\x0000"
+_BLOCK: Final = 512
+_USTAR: Final = b"ustar\x0000"
+_END: Final = b"\0" * (2 * _BLOCK)
+_FORMAT: Final = b"gitopsd tar 1"
+"""Part of every segment's key; to be changed with anything that changes the bytes."""
+_CUT: Final = 0x1F
+"""Where a file's id has these bits clear a segment ends: after 32 files on average."""
+_LONGEST: Final = 128
+"""Files after which one ends at the latest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What became of a tree that was written."""
-
-    digest: str
-    """``sha256:<hex>`` of the file."""
-    size: int
-    """Bytes of the file."""
-
-
-def write(tree: Tree, file: BinaryIO) -> Written:
+def write(tree: Tree, file: BinaryIO, previous: BinaryIO | None = None) -> Written:
     """Write a tree as a reproducible ``tar.gz``. Blocks; needs memory for one file at a time.
 
     Args:
         tree: what to pack.
         file: where to write, open for writing in binary mode.
+        previous: a whole file written by this function; what is equal in it is copied, so that
+            only changed files, and some beside them, are read and compressed. It does not change
+            what is written.
 
     Raises:
         OSError: the file system refused.
     """
-    compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-    digest, size = hashlib.sha256(), 0
-
-    def put(data: bytes) -> None:
-        nonlocal size
-        digest.update(data)
-        size += file.write(data)
-
-    pending: list[bytes] = []
-    length = 0
-    for part in _parts(tree):
-        pending.append(part)
-        length += len(part)
-        if length >= _FLUSH_BYTES:
-            put(compressor.compress(b"".join(pending)))
-            pending, length = [], 0
-    put(compressor.compress(b"".join(pending)) + compressor.flush())
-    return Written(f"sha256:{digest.hexdigest()}", size)
-
-
-def _parts(tree: Tree) -> Iterator[bytes]:
+    writer = segments.Writer(file, segments.Previous(previous) if previous else None)
     seen = {""}
-    for path, _, mode in tree.entries():
-        for directory in _new_parents(path, seen):
+    for group in _groups(tree.entries()):
+        parents = [_new_parents(entry.path, seen) for entry in group]
+        writer.add(_key(group, parents), _parts(tree, group, parents))
+    writer.add(hashlib.blake2b(_FORMAT, digest_size=segments.KEY_BYTES).digest(), [_END])
+    return writer.close()
+
+
+def _groups(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """Cut the files into segments by what they are, so that a change moves no other border."""
+    group: list[Entry] = []
+    for entry in entries:
+        group.append(entry)
+        if not entry.id[0] & _CUT or len(group) == _LONGEST:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _key(group: list[Entry], parents: list[Sequence[str]]) -> bytes:
+    """Return what stands for the content of a segment."""
+    state = hashlib.blake2b(_FORMAT, digest_size=segments.KEY_BYTES)
+    for (path, blob, mode), directories in zip(group, parents, strict=True):
+        name = path.encode("utf-8", "surrogateescape")
+        state.update(b"%d %o %b %b\0" % (len(directories), mode, blob, name))
+    return state.digest()
+
+
+def _parts(tree: Tree, group: list[Entry], parents: list[Sequence[str]]) -> Iterator[bytes]:
+    for (path, _, mode), directories in zip(group, parents, strict=True):
+        for directory in directories:
             yield _header(f"{directory}/", trees.DIRECTORY_MODE, 0, b"5")
         content = tree.read(path)
         yield _header(path, mode, len(content), b"0")
         yield content
         yield b"\0" * (-len(content) % _BLOCK)
-    yield b"\0" * (2 * _BLOCK)
 
 
 def _new_parents(path: str, seen: set[str]) -> Sequence[str]:

@@ -10,10 +10,10 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources import artifact, fallback
+from sources import artifact, fallback, segments
 from sources import tree as trees
 from tests.support.kustomizer import MemoryTree
 
@@ -26,7 +26,7 @@ def pack(files: Mapping[str, str | bytes]) -> bytes:
     file = io.BytesIO()
     written = artifact.write(MemoryTree(files), file)
     data = file.getvalue()
-    assert written == artifact.Written(f"sha256:{hashlib.sha256(data).hexdigest()}", len(data))
+    assert written == segments.Written(f"sha256:{hashlib.sha256(data).hexdigest()}", len(data))
     return data
 
 
@@ -90,6 +90,69 @@ def test_archive_shows_what_was_packed(
     assert tree.id == source.id
     assert list(tree.entries()) == source.entries()
     assert {each.path: tree.read(each.path) for each in tree.entries()} == files
+
+
+class Counting(MemoryTree):
+    """Counts the files that are read."""
+
+    reads = 0
+
+    def read(self, path: str) -> bytes:
+        self.reads += 1
+        return super().read(path)
+
+
+def repack(tmp_path: Path, before: Mapping[str, str], after: Mapping[str, str]) -> int:
+    """Pack one tree after another; the bytes must not tell. Return how many files were read."""
+    (tmp_path / "before").write_bytes(pack(before))
+    tree, file = Counting(after), io.BytesIO()
+    with (tmp_path / "before").open("rb") as previous:
+        artifact.write(tree, file, previous)
+    assert file.getvalue() == pack(after)
+    return tree.reads
+
+
+FILES = {f"d{n // 40}/{n}.yaml": f"number: {n}\n" for n in range(2000)}
+
+
+@pytest.mark.parametrize(
+    ("after", "limit"),
+    [
+        (FILES, 0),
+        (FILES | {"d7/300.yaml": "changed"}, artifact._LONGEST),
+        (FILES | {"d7/300a.yaml": "new"}, artifact._LONGEST),
+        (FILES | {"a/first.yaml": "new directory"}, artifact._LONGEST),
+        (
+            {name: text for name, text in FILES.items() if name != "d0/0.yaml"},
+            2 * artifact._LONGEST,
+        ),
+        ({name: text for name, text in FILES.items() if "d3/" not in name}, 2 * artifact._LONGEST),
+        ({f"moved/{name}": text for name, text in FILES.items()}, len(FILES)),
+        ({}, 0),
+    ],
+)
+def test_small_change_reads_little_and_leaves_no_trace_in_the_bytes(
+    tmp_path: Path, after: dict[str, str], limit: int
+) -> None:
+    assert repack(tmp_path, FILES, after) <= limit
+
+
+def test_renamed_file_is_written_anew(tmp_path: Path) -> None:
+    assert repack(tmp_path, {"a": "1"}, {"b": "1"}) == 1
+
+
+@settings(max_examples=25)
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("12"), max_size=6),
+    st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("12"), max_size=6),
+)
+def test_bytes_depend_on_the_tree_alone(
+    tmp_path_factory: pytest.TempPathFactory, before: dict[str, str], after: dict[str, str]
+) -> None:
+    def spread(names: dict[str, str]) -> dict[str, str]:
+        return {f"{name}/{n}": f"{text}{n}" for name, text in names.items() for n in range(9)}
+
+    repack(tmp_path_factory.mktemp("a"), spread(before), spread(after))
 
 
 def test_hostile_members_are_passed_over(tmp_path: Path) -> None:

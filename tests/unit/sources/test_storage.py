@@ -100,6 +100,46 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["1.tar.gz"]
 
 
+class Unreadable(MemoryTree):
+    """Fails where a file is read that need not be."""
+
+    def read(self, path: str) -> bytes:
+        raise AssertionError(path)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_next_artifact_is_copied_from_the_one_before(tmp_path: Path, is_restarted: bool) -> None:
+    target = store(tmp_path)
+    first = target.put(OWNER, "1.tar.gz", "main@sha1:1", MemoryTree({"a": "1", "b": "2"}))
+    if is_restarted:
+        target = store(tmp_path)
+        target.verify(first)
+    second = target.put(
+        OWNER, "2.tar.gz", "main@sha1:2", Unreadable({"a": "1", "b": "2"}), previous=first
+    )
+    assert second.digest == first.digest
+    store(tmp_path).verify(second)
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "not verified"])
+def test_artifact_that_is_not_known_to_be_whole_is_copied_from_in_no_part(
+    tmp_path: Path, damage: str
+) -> None:
+    target = store(tmp_path)
+    first = put(target)
+    file = tmp_path / first.path
+    match damage:
+        case "changed":
+            file.write_bytes(file.read_bytes()[:-1] + b"!")
+        case "missing":
+            file.unlink()
+        case _:
+            target = store(tmp_path)
+    second = target.put(OWNER, "2.tar.gz", "main@sha1:2", MemoryTree({"a": "1"}), previous=first)
+    assert second.digest == first.digest
+    store(tmp_path).verify(second)
+
+
 def test_content_comes_from_the_tree_and_after_a_start_from_the_file(tmp_path: Path) -> None:
     target = store(tmp_path)
     artifact = put(target)
