@@ -30,6 +30,7 @@ HELM_VERSION = "v4.3.1"
 KUBERNETES_VERSION = "v1.36.3"
 KUSTOMIZE_VERSION = "v5.8.2"
 KWOK_VERSION = "v0.8.0"
+REGISTRY_VERSION = "v3.1.2"
 SOPS_VERSION = "v3.13.3"
 
 CLUSTER_MODULE = Path(__file__).parent / "cluster"
@@ -128,7 +129,14 @@ SOPS = Recipe(
     package="github.com/getsops/sops/v3/cmd/sops",
     minutes=3,
 )
-RECIPES = {recipe.name: recipe for recipe in (CLUSTER, HELM, KUSTOMIZE, KWOK, SOPS)}
+REGISTRY = Recipe(
+    name="registry",
+    version=REGISTRY_VERSION,
+    ldflags=f"-s -w -X github.com/distribution/distribution/v3/version.version={REGISTRY_VERSION}",
+    package="github.com/distribution/distribution/v3/cmd/registry",
+    minutes=3,
+)
+RECIPES = {recipe.name: recipe for recipe in (CLUSTER, HELM, KUSTOMIZE, KWOK, REGISTRY, SOPS)}
 
 
 def machine() -> str:

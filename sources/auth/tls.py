@@ -27,19 +27,25 @@ class Trust:
     """Our own certificate with its chain, PEM; empty for none."""
     key: bytes = field(default=b"", repr=False)
     """Its private key, PEM, not encrypted."""
+    accepts_any: bool = False
+    """Take whatever certificate a server shows, for ``insecure`` where Flux does so."""
 
     @property
     def identity(self) -> bytes:
         """A digest that differs for different content and tells nothing of it."""
-        return digest(b"tls", self.ca, self.certificate, self.key)
+        parts = (self.ca, self.certificate, self.key)
+        return digest(b"tls-unverified" if self.accepts_any else b"tls", *parts)
 
     def context(self) -> ssl.SSLContext:
-        """Return a context that verifies its server. Blocks for some milliseconds.
+        """Return a context, which verifies its server but for `accepts_any`. Blocks for some ms.
 
         Raises:
             CredentialsError: certificates or the key do not parse, or are no pair.
         """
         context = ssl.create_default_context()
+        if self.accepts_any:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
         if self.ca:
             _trust(context, self.ca)
         if self.certificate:
