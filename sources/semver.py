@@ -11,37 +11,51 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _IDENTIFIERS = r"[0-9A-Za-z\-]+(?:\.[0-9A-Za-z\-]+)*"
-_SUFFIX = rf"(?:-({_IDENTIFIERS}))?(?:\+{_IDENTIFIERS})?"
-_VERSION = re.compile(rf"v?(\d+)(?:\.(\d+))?(?:\.(\d+))?{_SUFFIX}")
-_PART = r"\d+|[xX*]"
-_OPERATORS = r"!=|>=|=>|<=|=<|~>|==|=|>|<|~|\^"
+_PRERELEASE = rf"(?:-(?P<pre>{_IDENTIFIERS}))?"
+_METADATA = rf"(?:\+(?P<metadata>{_IDENTIFIERS}))?"
+_VERSION = re.compile(rf"v?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?{_PRERELEASE}{_METADATA}")
+_PART = r"[0-9|xX*]+"
+_OPERATORS = r"!=|>=|=>|<=|=<|~>|=|>|<|~|\^"
 _CONSTRAINT = re.compile(
-    rf"(?P<operator>{_OPERATORS})?\s*v?({_PART})(?:\.({_PART}))?(?:\.({_PART}))?{_SUFFIX}(?:\s*,\s*|\s+|$)"
+    rf"\s*(?P<operator>{_OPERATORS})?\s*v?({_PART})(?:\.({_PART}))?(?:\.({_PART}))?"
+    rf"{_PRERELEASE}{_METADATA}(?:\s*,(?=\s*\S)|\s+|$)",
+    re.ASCII,
 )
 _HYPHEN = re.compile(r"([^\s,|]+)\s+-\s+([^\s,|]+)")
-_CANONICAL = {"": "=", "==": "=", "=>": ">=", "=<": "<=", "~>": "~"}
+_METADATA_TEXT = re.compile(_IDENTIFIERS)
+_CANONICAL = {"": "=", "=>": ">=", "=<": "<=", "~>": "~"}
+_WILDCARDS = frozenset({"x", "X", "*", None})
+_MAX_NUMBER = 2**64 - 1
+_MAX_VERSION_LENGTH = 256
+_MAX_RANGE_LENGTH = 512
+_MAX_ALTERNATIVES = 32
 
 
 class InvalidRangeError(ValueError):
     """Text that is no version range."""
 
 
+class InvalidMetadataError(ValueError):
+    """Text that cannot be build metadata."""
+
+
 @functools.total_ordering
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A semantic version; build metadata takes no part in it, as it takes none in precedence."""
+    """A semantic version; its build metadata is no part of what is compared."""
 
     major: int
     minor: int = 0
     patch: int = 0
     prerelease: str = ""
+    metadata: str = field(default="", compare=False)
 
     def _precedence(self) -> tuple[object, ...]:
         identifiers = tuple(
@@ -53,14 +67,49 @@ class Version:
     def __lt__(self, other: Version) -> bool:
         return self._precedence() < other._precedence()
 
+    def __str__(self) -> str:
+        """Return all three numbers, without a leading ``v``."""
+        prerelease = f"-{self.prerelease}" if self.prerelease else ""
+        metadata = f"+{self.metadata}" if self.metadata else ""
+        return f"{self.major}.{self.minor}.{self.patch}{prerelease}{metadata}"
+
+    def with_metadata(self, metadata: str) -> Version:
+        """Return the version with other build metadata.
+
+        Raises:
+            InvalidMetadataError: the text has other characters than metadata may have.
+        """
+        if not _METADATA_TEXT.fullmatch(metadata):
+            raise InvalidMetadataError(f"invalid metadata string {metadata!r}")
+        return replace(self, metadata=metadata)
+
 
 def parse(text: str) -> Version | None:
     """Return the version that a tag names, or None: ``1.2.3``, ``v1.2``, ``1-rc.1``."""
-    found = _VERSION.fullmatch(text)
+    found = _VERSION.fullmatch(text) if len(text) <= _MAX_VERSION_LENGTH else None
     if found is None:
         return None
-    major, minor, patch, prerelease = found.groups()
-    return Version(int(major), int(minor or 0), int(patch or 0), prerelease or "")
+    return _version([int(each or 0) for each in found.groups()[:3]], found)
+
+
+def parse_strict(text: str) -> Version | None:
+    """Return the version if all three numbers are there, without leading zeros; ``v`` may lead.
+
+    This is the form in which the charts of a repository must give theirs.
+    """
+    version = parse(text)
+    return version if version and text.removeprefix("v") == str(version) else None
+
+
+def _version(numbers: list[int], found: re.Match[str]) -> Version | None:
+    prerelease = found["pre"] or ""
+    if max(numbers) > _MAX_NUMBER or any(map(_is_padded, prerelease.split("."))):
+        return None
+    return Version(*numbers, prerelease, found["metadata"] or "")
+
+
+def _is_padded(identifier: str) -> bool:
+    return len(identifier) > 1 and identifier.startswith("0") and identifier.isdigit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,30 +136,40 @@ def _equal(version: Version, bound: Version, precision: int) -> bool:
     return version == bound if precision == 3 else _tilde(version, bound, precision)
 
 
-def _tilde(version: Version, bound: Version, precision: int) -> bool:
-    if precision == 0:
+def _unequal(version: Version, bound: Version, precision: int) -> bool:
+    if precision in {0, 3}:
+        return version != bound
+    if not _shares(version, bound, precision):
         return True
-    return version >= bound and _shares(version, bound, min(precision, 2))
+    return precision == 2 and version.prerelease != bound.prerelease
+
+
+def _tilde(version: Version, bound: Version, precision: int) -> bool:
+    if version < bound:
+        return False
+    # ~0.0.0 and ~* mean any version, though ~0 and ~0.0 do not.
+    is_any = precision in {0, 3} and _shares(bound, Version(0), 3)
+    return is_any or _shares(version, bound, 1 if precision == 1 else 2)
 
 
 def _caret(version: Version, bound: Version, precision: int) -> bool:
-    if precision == 0:
-        return True
     fixed = 1 if bound.major or precision == 1 else 2 if bound.minor or precision == 2 else 3
     return version >= bound and _shares(version, bound, fixed)
 
 
 def _greater(version: Version, bound: Version, precision: int) -> bool:
-    return version > bound and (precision == 3 or not _shares(version, bound, precision))
+    return version > bound and (precision in {0, 3} or not _shares(version, bound, precision))
 
 
 def _at_most(version: Version, bound: Version, precision: int) -> bool:
-    return version <= bound or (precision < 3 and _shares(version, bound, precision))
+    if version <= bound:
+        return True
+    return precision < 3 and _shares(version, bound, 1 if precision == 1 else 2)
 
 
 _CHECKS: dict[str, Callable[[Version, Version, int], bool]] = {
     "=": _equal,
-    "!=": lambda version, bound, precision: not _equal(version, bound, precision),
+    "!=": _unequal,
     "~": _tilde,
     "^": _caret,
     ">": _greater,
@@ -131,8 +190,13 @@ class Range:
     """
 
     def __init__(self, text: str) -> None:
-        self._text = text
-        self._alternatives = [_alternative(part, text) for part in text.split("||")]
+        alternatives = text.split("||")
+        if len(text) > _MAX_RANGE_LENGTH or len(alternatives) > _MAX_ALTERNATIVES:
+            raise InvalidRangeError(
+                f"improper constraint: longer than {_MAX_RANGE_LENGTH} characters, "
+                f"or more than {_MAX_ALTERNATIVES} alternatives"
+            )
+        self._alternatives = [_alternative(part) for part in alternatives]
 
     def admits(self, version: Version) -> bool:
         """Say whether the version is in the range."""
@@ -143,28 +207,28 @@ class Range:
         )
 
 
-def _alternative(part: str, whole: str) -> list[_Constraint]:
-    rest = _HYPHEN.sub(r">=\1 <=\2", part).strip()
+def _alternative(part: str) -> list[_Constraint]:
+    rest = _HYPHEN.sub(r">=\1, <=\2", part)
     constraints = []
     while rest:
         found = _CONSTRAINT.match(rest)
-        if found is None:
-            raise InvalidRangeError(f"improper constraint: {whole}")
-        constraints.append(_constraint(found))
+        constraint = _constraint(found) if found else None
+        if found is None or constraint is None:
+            break
+        constraints.append(constraint)
         rest = rest[found.end() :]
-    if not constraints:
-        raise InvalidRangeError(f"improper constraint: {whole}")
+    if rest or not constraints:
+        raise InvalidRangeError(f'improper constraint: "{part}"')
     return constraints
 
 
-def _constraint(found: re.Match[str]) -> _Constraint:
+def _constraint(found: re.Match[str]) -> _Constraint | None:
+    parts = list(itertools.takewhile(lambda part: part not in _WILDCARDS, found.groups()[1:4]))
+    if not all(part.isdigit() for part in parts):
+        return None
+    numbers = [int(part) for part in parts]
+    bound = _version([*numbers, 0, 0, 0][:3], found)
     operator = found["operator"] or ""
-    _, *parts, prerelease = found.groups()
-    numbers = [int(part) for part in itertools.takewhile(_is_number, parts)]
-    major, minor, patch, *_ = [*numbers, 0, 0, 0]
-    bound = Version(major, minor, patch, prerelease or "")
+    if bound is None:
+        return None
     return _Constraint(_CANONICAL.get(operator, operator), bound, len(numbers))
-
-
-def _is_number(part: str | None) -> bool:
-    return part is not None and part.isdigit()

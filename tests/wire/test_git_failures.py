@@ -48,7 +48,7 @@ async def test_empty_repository_is_named_as_such(git_server: GitServer, tmp_path
         (GitRef(tag="nope"), 'couldn\'t find remote ref "refs/tags/nope"'),
         (GitRef(name="refs/pull/9/head"), 'couldn\'t find remote ref "refs/pull/9/head"'),
         (GitRef(semver=">9"), "no match found for semver: >9"),
-        (GitRef(semver="latest"), "semver parse error: improper constraint: latest"),
+        (GitRef(semver="latest"), 'semver parse error: improper constraint: "latest"'),
         (GitRef(commit="abc"), "give the full SHA-1"),
         (GitRef(commit="a" * 40, branch="nope"), "couldn't find remote ref"),
         (GitRef(commit="a" * 40), f"object {'a' * 40} not found"),

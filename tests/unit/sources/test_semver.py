@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from sources import semver
@@ -104,3 +107,54 @@ def test_versions_order_as_the_specification_says() -> None:
 
 def test_build_metadata_does_not_distinguish_versions() -> None:
     assert semver.parse("1.0.0+a") == semver.parse("v1.0.0+b")
+
+
+GOLDEN = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "data" / "semver-golden.jsonl").read_text().splitlines()
+]
+"""What Masterminds/semver v3.5.0, the one inside Helm 4.3, says of versions and ranges."""
+RANGES = [row for row in GOLDEN if "range" in row]
+VERSIONS = [row for row in GOLDEN if "version" in row]
+
+
+def test_versions_are_read_as_by_the_original() -> None:
+    for row in VERSIONS:
+        found = semver.parse(row["version"])
+        parts = found and [
+            found.major,
+            found.minor,
+            found.patch,
+            found.prerelease,
+            found.metadata,
+        ]
+        said = (row["version"], parts, str(found) if found else None)
+        assert said == (row["version"], row["parts"], row["text"])
+
+
+def test_strict_versions_are_whole_and_may_have_a_leading_v() -> None:
+    for row in VERSIONS:
+        text = row["version"]
+        is_strict = row["strict"] or text in {"v1.2.3", "v2.0.0"}
+        assert (text, semver.parse_strict(text) is not None) == (text, is_strict)
+
+
+def test_ranges_admit_what_the_original_admits() -> None:
+    versions = [(row["version"], semver.parse(row["version"])) for row in VERSIONS]
+    for row in RANGES:
+        try:
+            parsed = semver.Range(row["range"])
+        except semver.InvalidRangeError:
+            assert row["error"], row["range"]
+            continue
+        assert not row["error"], row["range"]
+        admitted = sorted(text for text, each in versions if each and parsed.admits(each))
+        assert (row["range"], admitted) == (row["range"], sorted(row["admits"]))
+
+
+def test_metadata_is_replaced_and_completes_a_short_version() -> None:
+    version = semver.parse("v1.2+old")
+    assert version is not None
+    assert str(version.with_metadata("abc.1")) == "1.2.0+abc.1"
+    with pytest.raises(semver.InvalidMetadataError, match="a_b"):
+        version.with_metadata("a_b")
