@@ -89,7 +89,8 @@ def parse(text: str) -> Version | None:
     found = _VERSION.fullmatch(text) if len(text) <= _MAX_VERSION_LENGTH else None
     if found is None:
         return None
-    return _version([int(each or 0) for each in found.groups()[:3]], found)
+    major, minor, patch = (int(each or 0) for each in found.groups()[:3])
+    return _version((major, minor, patch), found)
 
 
 def parse_strict(text: str) -> Version | None:
@@ -101,7 +102,7 @@ def parse_strict(text: str) -> Version | None:
     return version if version and text.removeprefix("v") == str(version) else None
 
 
-def _version(numbers: list[int], found: re.Match[str]) -> Version | None:
+def _version(numbers: tuple[int, int, int], found: re.Match[str]) -> Version | None:
     prerelease = found["pre"] or ""
     if max(numbers) > _MAX_NUMBER or any(map(_is_padded, prerelease.split("."))):
         return None
@@ -226,9 +227,9 @@ def _constraint(found: re.Match[str]) -> _Constraint | None:
     parts = list(itertools.takewhile(lambda part: part not in _WILDCARDS, found.groups()[1:4]))
     if not all(part.isdigit() for part in parts):
         return None
-    numbers = [int(part) for part in parts]
-    bound = _version([*numbers, 0, 0, 0][:3], found)
+    major, minor, patch, *_ = [*map(int, parts), 0, 0, 0]
+    bound = _version((major, minor, patch), found)
     operator = found["operator"] or ""
     if bound is None:
         return None
-    return _Constraint(_CANONICAL.get(operator, operator), bound, len(numbers))
+    return _Constraint(_CANONICAL.get(operator, operator), bound, len(parts))
