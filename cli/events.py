@@ -5,53 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from api import meta
 from cli import access, options, table
 from daemon import kinds as served
 from daemon import report
-from inspection import kinds
-from kube.objects import GVK, Resource
+from inspection import events, kinds
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
-
-    from daemon.settings import Cluster
-
-_EVENTS = Resource(GVK("", "v1", "Event"), "events", is_namespaced=True)
-
-
-class _Involved(meta.Struct, frozen=True, kw_only=True):
-    kind: str = ""
-    namespace: str = ""
-    name: str = ""
-
-
-class Event(meta.Struct, frozen=True, kw_only=True):
-    """A Kubernetes Event, as far as it is shown."""
-
-    involved_object: _Involved = _Involved()
-    type: str = ""
-    reason: str = ""
-    message: str = ""
-    count: int | None = None
-    first_timestamp: str | None = None
-    last_timestamp: str | None = None
-    event_time: str | None = None
-
-    @property
-    def when(self) -> str:
-        """When it happened last, RFC 3339."""
-        return self.last_timestamp or self.event_time or self.first_timestamp or ""
-
-
-class _Page(meta.Struct, frozen=True, kw_only=True):
-    items: tuple[Event, ...] = ()
-
-
-_PAGE = msgspec.json.Decoder(_Page)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -69,8 +30,13 @@ def execute(args: argparse.Namespace) -> int:
     kind, names = kinds.parse(args.what) if args.what else (None, [])
     cluster = access.the_one(args)
     namespace = "" if args.all_namespaces else args.namespace
+
+    async def main() -> list[events.Event]:
+        async with access.client(cluster) as client:
+            return await events.listed(client, namespace)
+
     with access.explained(cluster):
-        found = access.run(_listed(cluster, namespace))
+        found = access.run(main())
     wanted = {kind.name} if kind else set(served.BY_NAME)
     shown = [
         each
@@ -85,7 +51,7 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def render(found: Sequence[Event], now: dt.datetime, *, with_namespace: bool) -> str:
+def render(found: Sequence[events.Event], now: dt.datetime, *, with_namespace: bool) -> str:
     """Return the events as a table, the newest last, next to the prompt."""
     header = ["AGE", "TYPE", "REASON", "OBJECT", "MESSAGE"]
     rows = []
@@ -104,12 +70,3 @@ def render(found: Sequence[Event], now: dt.datetime, *, with_namespace: bool) ->
             ]
         )
     return table.render(header, rows)
-
-
-async def _listed(cluster: Cluster, namespace: str) -> list[Event]:
-    async with access.client(cluster) as client:
-        return [
-            event
-            async for page in client.list_pages(_EVENTS, namespace=namespace)
-            for event in _PAGE.decode(page).items
-        ]

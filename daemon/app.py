@@ -132,7 +132,9 @@ class App:
         self._webhooks = server.Listener(
             "webhooks", self._settings.listen.webhooks, hooks.application()
         )
-        local = control.Control(self._settings.control_socket, self._report, self._reload.ask)
+        local = control.Control(
+            self._settings.control_socket, self._report, self._reload.ask, clusters.drifts
+        )
         for each in (self._webhooks, self._observed, local):
             await each.open()
             stack.push_async_callback(each.close)

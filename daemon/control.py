@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from daemon import report
@@ -28,22 +28,29 @@ class ControlError(Exception):
 
 
 class Control:
-    """Serves ``GET /status`` and ``POST /reload``.
+    """Serves ``GET /status``, ``GET /drift`` and ``POST /reload``.
 
     Args:
         path: where the socket lies.
         status: what to answer to ``/status``; a moment's snapshot.
         reload: reads the settings again; returns a line for the user.
+        drifts: what to answer to ``/drift``.
     """
 
     def __init__(
-        self, path: Path, status: Callable[[], report.Report], reload: Callable[[], str]
+        self,
+        path: Path,
+        status: Callable[[], report.Report],
+        reload: Callable[[], str],
+        drifts: Callable[[], Sequence[report.Correction]] = tuple,
     ) -> None:
         self._path = path
         self._status = status
         self._reload = reload
+        self._drifts = drifts
         app = web.Application()
         app.router.add_get("/status", self._answer_status)
+        app.router.add_get("/drift", self._answer_drift)
         app.router.add_post("/reload", self._answer_reload)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
 
@@ -76,6 +83,10 @@ class Control:
 
     async def _answer_status(self, _request: web.Request) -> web.Response:
         body = msgspec.json.encode(self._status())
+        return web.Response(body=body, content_type="application/json")
+
+    async def _answer_drift(self, _request: web.Request) -> web.Response:
+        body = msgspec.json.encode(self._drifts())
         return web.Response(body=body, content_type="application/json")
 
     async def _answer_reload(self, _request: web.Request) -> web.Response:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon import instance_manifest, kinds, recon, report
 from kube import errors, ledger
 from reconcilers import instance, referenced, targets, triggers
-from runtime import controller, workqueue
+from runtime import clock, controller, workqueue
 
 if TYPE_CHECKING:
     from api.instance import FluxInstance
@@ -34,6 +34,10 @@ logger = logging.getLogger(__name__)
 
 UNSERVED_S: Final = 60.0
 """Seconds until a kind that the cluster does not serve is asked for again: its CRD may come."""
+
+
+JOURNAL_SIZE = 500
+"""Drifts that are remembered of a cluster: a quarter of a MiB at most."""
 
 
 class _Running:
@@ -58,6 +62,8 @@ class Engine:
         self.context = context
         self.corrections: Counter[ObjectRef] = Counter()
         """Drifts of their objects that woke each owner since the cluster was connected."""
+        self.journal: deque[report.Correction] = deque(maxlen=JOURNAL_SIZE)
+        """The last drifts, the newest last."""
         self._shared, self._children = shared, children
         self._running: dict[str, _Running] = {}
         self._is_stopping = False
@@ -189,6 +195,17 @@ class Engine:
         """Wake the owner of an object that somebody changed; its reconciler has noted what."""
         if drift.kind is not ledger.DriftKind.MOVED:
             self.corrections[owner] += 1
+        self.journal.append(
+            report.Correction(
+                time=clock.rfc3339(self._shared.clock.now()),
+                cluster=self.context.name,
+                owner=str(owner),
+                object=str(obj),
+                change=drift.kind,
+                who=drift.who,
+                fields=drift.fields,
+            )
+        )
         logger.debug(
             "drift",
             extra={"owner": str(owner), "object": str(obj), "drift": drift.kind, "who": drift.who},

@@ -112,6 +112,11 @@ class Fleet:
         """Return the state of every cluster, in the order of the settings."""
         return tuple(each.snapshot() for each in self._clusters.values())
 
+    def drifts(self) -> tuple[report.Correction, ...]:
+        """Return the last drifts of every cluster, the oldest of each first."""
+        engines = [each.engine for each in self._clusters.values() if each.engine]
+        return tuple(found for engine in engines for found in engine.journal)
+
     def health(self) -> server.Health:
         """Tell whether every cluster that can be reached is synced."""
         waiting = [each for each in self._clusters.values() if not each.is_ready]

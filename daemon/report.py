@@ -46,6 +46,24 @@ class Row(Struct, frozen=True, kw_only=True):
     """How many times drift was corrected since the daemon started."""
 
 
+class Correction(Struct, frozen=True, kw_only=True):
+    """One drift that was noticed, which the daemon puts right unless its owner is suspended."""
+
+    time: str
+    """When it was noticed, RFC 3339."""
+    cluster: str
+    owner: str
+    """Whose object it is, ``Kind/namespace/name``."""
+    object: str
+    """What was changed, ``Kind/namespace/name``."""
+    change: str
+    """``edited``, ``deleted``, ``unlabelled`` or ``moved`` (to another owner, and left alone)."""
+    who: str = ""
+    """The field manager that changed it; empty where the API server does not tell."""
+    fields: tuple[str, ...] = ()
+    """What that manager wrote, some of it."""
+
+
 class KindState(Struct, frozen=True, kw_only=True):
     """What the daemon does with one kind of one cluster."""
 

@@ -32,12 +32,24 @@ class _Connection(http.client.HTTPConnection):
 
 def status(path: Path) -> report.Report | None:
     """Return what the daemon says of itself; None where no daemon answers at the socket."""
+    body = _get(path, "/status")
+    return None if body is None else msgspec.json.decode(body, type=report.Report)
+
+
+def drifts(path: Path) -> tuple[report.Correction, ...] | None:
+    """Return the drifts that the daemon remembers; None where no daemon answers at the socket."""
+    body = _get(path, "/drift")
+    return None if body is None else msgspec.json.decode(body, type=tuple[report.Correction, ...])
+
+
+def _get(path: Path, target: str) -> bytes | None:
     connection = _Connection(path)
     try:
-        connection.request("GET", "/status")
-        body = connection.getresponse().read()
+        connection.request("GET", target)
+        answer = connection.getresponse()
+        body = answer.read()
     except (OSError, http.client.HTTPException):
         return None
     finally:
         connection.close()
-    return msgspec.json.decode(body, type=report.Report)
+    return body if answer.status == http.HTTPStatus.OK else None

@@ -20,13 +20,22 @@ import contextlib
 import enum
 import random
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from kube.baseline import Baseline, key_of, pack, unpack
 from kube.desired import Desired, Flag
 from kube.feed import Feed
-from kube.ownership import IDENTITIES, Live, Owner, last_writer, look, read, version_of
+from kube.ownership import (
+    IDENTITIES,
+    Live,
+    Owner,
+    last_writer,
+    look,
+    read,
+    version_of,
+    written_by,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -63,6 +72,8 @@ class Drift:
     """The manager that wrote last, ours if nobody else is on record; empty for a deletion."""
     resource_version: int = 0
     """When: the live resourceVersion it was seen at."""
+    fields: tuple[str, ...] = field(default=(), compare=False)
+    """What that manager wrote, some of it; empty for a deletion."""
 
 
 @dataclass(slots=True)
@@ -104,7 +115,7 @@ class Ledger:
         self._owned: dict[ObjectRef, set[ObjectId]] = {}
         self._unclaimed: dict[ObjectId, Live] = {}
         self._drifts: dict[tuple[ObjectRef, ObjectId], Drift] = {}
-        self._writers: dict[ObjectId, str] = {}
+        self._writers: dict[ObjectId, tuple[str, tuple[str, ...]]] = {}
         self._busy: dict[ObjectRef, int] = {}
         self._dirty: dict[ObjectRef, set[ObjectId]] = {}
         self._suspects: dict[ObjectId, int] = {}
@@ -244,7 +255,9 @@ class Ledger:
         self._suspects.pop(obj, None)
         self._recall(entry)
         if entry.baseline is not None and entry.baseline.ownership != live.ownership:
-            self._writers[obj] = last_writer(metadata, identity.manager)
+            who = last_writer(metadata, identity.manager)
+            is_ours = who == identity.manager
+            self._writers[obj] = who, () if is_ours else written_by(metadata, who)
         self._happened(obj, entry)
 
     def suspect(self, obj: ObjectId, resource_version: int) -> None:
@@ -405,8 +418,10 @@ class Ledger:
             self._drifts.pop((owner, obj), None)
             return
         version = entry.live.resource_version if entry.live else 0
-        who = "" if kind is DriftKind.DELETED else self._writers.get(obj, "")
-        drift, told = Drift(kind, who, version), self._drifts.get((owner, obj))
+        unknown: tuple[str, tuple[str, ...]] = ("", ())
+        is_gone = kind is DriftKind.DELETED
+        who, fields = unknown if is_gone else self._writers.get(obj, unknown)
+        drift, told = Drift(kind, who, version, fields), self._drifts.get((owner, obj))
         if told is None or (told.kind, told.who) != (kind, who):
             self._drifts[owner, obj] = drift
             self.on_drift(owner, obj, drift)

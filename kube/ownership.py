@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -222,6 +223,43 @@ def last_writer(metadata: PartialMeta, manager: str) -> str:
         if entry.manager != manager and entry.time >= latest:
             latest, name = entry.time, entry.manager
     return name
+
+
+def written_by(metadata: PartialMeta, manager: str, most: int = 8) -> tuple[str, ...]:
+    """Return the fields that a manager owns by its last write, as people write them.
+
+    Args:
+        metadata: the object's.
+        manager: who wrote.
+        most: how many are returned at most.
+    """
+    entries = [entry for entry in _main(metadata) if entry.manager == manager]
+    if not entries:
+        return ()
+    last = max(entries, key=lambda entry: entry.time)
+    found = _leaves(orjson.loads(bytes(last.fields_v1)), "")
+    return tuple(itertools.islice(filter(None, found), most))
+
+
+def _leaves(fields: object, path: str) -> Iterator[str]:
+    """Yield the paths of a ``fieldsV1`` tree that end in something."""
+    if not isinstance(fields, dict) or not fields.keys() - {"."}:
+        yield path
+        return
+    for key, below in fields.items():
+        mark, _, name = key.partition(":")
+        if mark == "f":
+            yield from _leaves(below, f"{path}.{name}" if path else name)
+        elif mark in {"k", "v"}:
+            yield from _leaves(below, f"{path}[{_member(name)}]")
+
+
+def _member(name: str) -> str:
+    """Write what tells a member of a list apart: ``name=web``, or the value itself."""
+    value = orjson.loads(name)
+    if not isinstance(value, dict):
+        return str(value)
+    return ",".join(f"{key}={each}" for key, each in value.items())
 
 
 def _main(metadata: PartialMeta) -> Iterator[ManagedField]:

@@ -6,13 +6,14 @@ from typing import Any
 import msgspec
 
 from cli import events
+from inspection.events import Event
 
 NOW = dt.datetime(2026, 1, 2, 12, 0, 0, tzinfo=dt.UTC)
 
 
-def event(**fields: Any) -> events.Event:
+def event(**fields: Any) -> Event:
     target = {"kind": "Kustomization", "namespace": "flux-system", "name": "apps"}
-    return msgspec.convert({"involvedObject": target, **fields}, type=events.Event)
+    return msgspec.convert({"involvedObject": target, **fields}, type=Event)
 
 
 def test_newest_event_comes_last_with_its_count() -> None:

@@ -81,3 +81,21 @@ async def test_folder_that_is_missing_is_told(path: Path) -> None:
     with pytest.raises(control.ControlError):
         await socket.open()
     await socket.close()
+
+
+async def test_drifts_that_the_daemon_remembers_are_answered(path: Path) -> None:
+    noted = report.Correction(
+        time="2026-01-02T12:00:00Z",
+        cluster="home",
+        owner="Kustomization/flux-system/apps",
+        object="ConfigMap/shop/a",
+        change="edited",
+        who="kubectl-edit",
+        fields=("data.k",),
+    )
+    socket = control.Control(path, lambda: REPORT, lambda: "", lambda: (noted,))
+    await socket.open()
+
+    assert await asyncio.to_thread(daemon_client.drifts, path) == (noted,)
+    await socket.close()
+    assert await asyncio.to_thread(daemon_client.drifts, path) is None

@@ -143,3 +143,23 @@ def test_last_writer_is_the_latest_of_the_others() -> None:
     found = ownership.last_writer(metadata(early, late, scaled, entry()), IDENTITY.manager)
     assert found == "editor"
     assert ownership.last_writer(metadata(entry()), IDENTITY.manager) == IDENTITY.manager
+
+
+def test_fields_that_a_manager_wrote_are_named_as_people_write_them() -> None:
+    fields = {
+        "f:spec": {
+            "f:replicas": {},
+            "f:template": {"f:containers": {'k:{"name":"web"}': {".": {}, "f:image": {}}}},
+        },
+        "f:metadata": {"f:finalizers": {'v:"keep"': {}}},
+    }
+    written = entry("editor", "Update", time="2026-01-02T00:00:00Z", fieldsV1=fields)
+    found = ownership.written_by(metadata(entry(), written), "editor")
+
+    assert found == (
+        "spec.replicas",
+        "spec.template.containers[name=web].image",
+        "metadata.finalizers[keep]",
+    )
+    assert ownership.written_by(metadata(written), "editor", most=1) == ("spec.replicas",)
+    assert ownership.written_by(metadata(written), "nobody") == ()
