@@ -28,10 +28,10 @@ class Selector(Struct, frozen=True, kw_only=True):
     """Namespace, as an anchored regular expression."""
     name: str = ""
     """Name, as an anchored regular expression."""
+    annotation_selector: str = ""
+    """The same as ``labelSelector`` over annotations."""
     label_selector: str = ""
     """Label selector in the syntax of ``kubectl -l``."""
-    annotation_selector: str = ""
-    """The same over annotations."""
 
 
 class Patch(Struct, frozen=True, kw_only=True):

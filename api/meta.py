@@ -108,6 +108,7 @@ PRUNE_FAILED = "PruneFailed"
 HEALTH_CHECK_FAILED = "HealthCheckFailed"
 HEALTH_CHECK_CANCELED = "HealthCheckCanceled"
 INVALID_CEL_EXPRESSION = "InvalidCELExpression"
+VALUES_ERROR = "ValuesError"
 NOT_SERVED = "FieldNotServed"
 """Ours: the object sets a field that this version of the daemon does not serve (Stalled)."""
 

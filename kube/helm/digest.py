@@ -7,7 +7,9 @@ cluster moves here, and once more when it moves back.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from kube.helm import gojson, goyaml
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from api.kustomize import CommonMetadata
     from kube.helm.record import Record
     from kube.objects import JsonObject
+
+_NULL: Final = b"null"
 
 
 def of_values(values: JsonObject) -> str:
@@ -32,7 +36,22 @@ def of_record(record: Record, oci_digest: str = "") -> str:
         record: the record, as it was read.
         oci_digest: the digest of the OCI artifact that the chart came from.
     """
-    raise NotImplementedError
+    info = msgspec.structs.replace(record.info, rollback_revision=0)
+    hooks = tuple(hook for hook in record.hooks if not hook.is_test)
+    parts = {
+        "name": record.fields["name"],
+        "version": record.fields["version"],
+        "info": gojson.encode(info),
+        "chartMetadata": record.chart_metadata,
+        "config": record.fields.get("config", _NULL) if record.config else _NULL,
+        "manifest": record.fields.get("manifest", b'""'),
+        "hooks": gojson.encode(hooks) if hooks else _NULL,
+        "namespace": record.fields.get("namespace", b'""'),
+    }
+    if oci_digest:
+        parts["ociDigest"] = gojson.encode(oci_digest)
+    text = b",".join(b'"%b":%b' % (key.encode(), bytes(value)) for key, value in parts.items())
+    return _sha256(b"{%b}\n" % text)
 
 
 def of_post_renderers(renderers: Sequence[PostRenderer]) -> str:
@@ -42,7 +61,11 @@ def of_post_renderers(renderers: Sequence[PostRenderer]) -> str:
 
 def of_common_metadata(metadata: CommonMetadata | None) -> str:
     """Return the digest of ``spec.commonMetadata``; empty where there is none."""
-    raise NotImplementedError
+    if metadata is None:
+        return ""
+    found = {"annotations": metadata.annotations, "labels": metadata.labels}
+    wire = {key: dict(sorted(value.items())) for key, value in found.items() if value}
+    return _sha256(gojson.encode(wire) + b"\n")
 
 
 def _sha256(text: bytes) -> str:

@@ -51,6 +51,12 @@ class RecordError(Exception):
     """What a Secret holds is no record of a release; the message quotes nothing of it."""
 
 
+def _forget_empty(record: msgspec.Struct, *names: str) -> None:
+    for name in names:
+        if getattr(record, name) == "":
+            msgspec.structs.force_setattr(record, name, None)
+
+
 class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One run of a hook."""
 
@@ -59,6 +65,10 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     completed_at: str | None = None
     phase: str = msgspec.field(default_factory=str)
     """``Unknown``, ``Running``, ``Succeeded`` or ``Failed``; empty where it never ran."""
+
+    def __post_init__(self) -> None:
+        """Take the empty texts of Helm 3 for the absent ones of Helm 4."""
+        _forget_empty(self, "started_at", "completed_at")
 
 
 class Hook(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -100,6 +110,10 @@ class Info(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The revision that was rolled back to."""
     notes: str = ""
     resources: msgspec.Raw = msgspec.Raw()
+
+    def __post_init__(self) -> None:
+        """Take the empty texts of Helm 3 for the absent ones of Helm 4."""
+        _forget_empty(self, "first_deployed", "last_deployed", "deleted")
 
 
 class ChartMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
