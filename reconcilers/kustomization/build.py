@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from kube.objects import JsonObject
     from reconcilers.context import ReconcileSettings, Tools
+    from reconcilers.kustomization.checkouts import Checkout
     from reconcilers.kustomization.planning import Plan, Request
     from reconcilers.kustomization.store import Build, Known, Store, Unit
     from reconcilers.kustomization.workplace import Workplace
@@ -163,12 +164,16 @@ class Builder:
             remote = ", ".join(sorted(plan.closure.remote))
             raise BuildError(f"kustomize build failed: remote bases are not allowed: {remote}")
         opened = await self._open_files(request, plan)
-        directory = await self._threads.run(self._workplace.make, is_private=bool(request.keys))
+        is_private, is_kept = request.keys is not None, False
+        checkout = await self._workplace.take(request.name, is_private=is_private)
         try:
-            await self._threads.run(_materialise, directory, request.tree, plan, opened)
-            return await self._run(directory, plan)
+            await self._threads.run(_materialise, checkout, request.tree, plan, opened)
+            output = await self._run(checkout.directory, plan)
+            await self._threads.run((checkout.directory / plan.file).unlink)
+            is_kept = not is_private and not plan.closure.remote
         finally:
-            await self._threads.run(self._workplace.remove, directory)
+            await self._workplace.give(request.name, checkout, is_kept=is_kept)
+        return output
 
     async def _run(self, directory: Path, plan: Plan) -> bytes:
         restrictor = "RootOnly" if plan.closure.is_unsure else "None"
@@ -235,21 +240,17 @@ def _unique(units: Iterator[Unit], known: Known, *, is_plain: bool) -> Iterator[
         yield unit
 
 
-def _materialise(directory: Path, tree: Tree, plan: Plan, opened: Mapping[str, bytes]) -> None:
+def _materialise(checkout: Checkout, tree: Tree, plan: Plan, opened: Mapping[str, bytes]) -> None:
     """Write out what the build reads, and the kustomization file it starts from.
 
     ``opened`` has the content of files that are encrypted in the tree.
     """
-    if plan.closure.is_whole:
-        tree.checkout(directory)
-    else:
-        for path in sorted(plan.closure.files):
-            target = directory / source_tree.check_path(path)
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            target.write_bytes(tree.read(path))
+    read, is_whole = plan.closure.files, plan.closure.is_whole
+    entries = [entry for entry in tree.entries() if is_whole or entry.path in read]
+    checkout.update(tree, [entry for entry in entries if entry.path != plan.file])
     for path, content in opened.items():
-        (directory / source_tree.check_path(path)).write_bytes(content)
-    file = directory / source_tree.check_path(plan.file)
+        (checkout.directory / source_tree.check_path(path)).write_bytes(content)
+    file = checkout.directory / source_tree.check_path(plan.file)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file.write_bytes(msgspec.json.encode(plan.document))
 

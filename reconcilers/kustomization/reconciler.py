@@ -421,4 +421,5 @@ class KustomizationReconciler:
         self._failures.forget(ref)
         self._drifts.settle(ref)
         targets.forget(self._context, ref)
+        await self._workplace.drop(requesting.file_name(ref))
         await self._context.threads.run(self._store.drop, requesting.file_name(ref))

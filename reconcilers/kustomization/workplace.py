@@ -1,4 +1,4 @@
-"""Where the builds of one cluster are made: directories that are gone afterwards, and sops.
+"""Where the builds of one cluster are made: their directories, and sops.
 
 ::
 
@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconcilers.kustomization import sops
+from reconcilers.kustomization import checkouts, sops
+from reconcilers.kustomization.checkouts import Checkout
 from reconcilers.kustomization.private import PrivateFolders
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Workplace:
         self._folders = PrivateFolders(directory)
         self.sops = sops.Sops(program, processes, threads, self._folders)
         """Decrypts, and remembers in memory what it did."""
+        self._checkouts = checkouts.Checkouts()
         self._is_clean = False
 
     async def clean(self) -> None:
@@ -52,15 +54,38 @@ class Workplace:
             self._is_clean = True
             await self._threads.run(self._sweep)
 
-    def make(self, *, is_private: bool) -> Path:
-        """Make a directory that only this process's user can read. Blocking.
+    async def take(self, name: str, *, is_private: bool) -> Checkout:
+        """Return a directory to build in, which only this process's user can read.
 
         Args:
+            name: of the build; what is kept of its last one is used again.
             is_private: whether decrypted files will lie in it, so that it should lie in memory.
 
         Raises:
             DirectoryError: the file system refused.
         """
+        if not is_private and (kept := self._checkouts.take(name)):
+            return kept
+        return Checkout(await self._threads.run(self._make, is_private))
+
+    async def give(self, name: str, checkout: Checkout, *, is_kept: bool) -> None:
+        """Take back what `take` returned.
+
+        Args:
+            name: of the build.
+            checkout: the directory.
+            is_kept: whether the next build may use it; otherwise it is removed.
+        """
+        dropped = self._checkouts.give(name, checkout) if is_kept else [checkout]
+        for each in dropped:
+            await self._threads.run(_remove, each.directory)
+
+    async def drop(self, name: str) -> None:
+        """Remove what is kept of a build."""
+        if kept := self._checkouts.take(name):
+            await self._threads.run(_remove, kept.directory)
+
+    def _make(self, is_private: bool) -> Path:
         try:
             if is_private:
                 return self._folders.make()
@@ -69,11 +94,11 @@ class Workplace:
         except OSError as err:
             raise DirectoryError(err.strerror or str(err)) from err
 
-    def remove(self, directory: Path) -> None:
-        """Remove a directory that `make` returned. Blocking."""
-        shutil.rmtree(directory, ignore_errors=True)
-
     def _sweep(self) -> None:
         self._folders.sweep()
         for directory in self._directory.glob(f"{_PREFIX}*"):
-            self.remove(directory)
+            _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)

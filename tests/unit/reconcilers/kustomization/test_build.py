@@ -310,3 +310,54 @@ async def test_missing_components_are_skipped_only_where_asked(builder: build.Bu
         await builder.build(request(files, components=("none",)))
     with pytest.raises(BuildError, match="must be local and relative"):
         await builder.build(request(files, components=("https://example.com/c",)))
+
+
+def directories(tmp_path: Path) -> dict[str, set[str]]:
+    """Return the files in each build directory."""
+    return {
+        each.name: {str(file.relative_to(each)) for file in each.rglob("*") if file.is_file()}
+        for each in (tmp_path / "builds").glob("build-*")
+    }
+
+
+def overlay(number: int, value: str = "1") -> Files:
+    """Return a directory of ConfigMaps that kustomize builds; the first says something."""
+    files = {
+        f"{n}.yaml": config_map(f"cm{n}", "ns", k=value if n == 0 else "1") for n in range(number)
+    }
+    return files | {"kustomization.yaml": f"resources: [{', '.join(files)}]\n"}
+
+
+async def test_second_build_with_kustomize_reads_only_what_changed(
+    builder: build.Builder, tmp_path: Path
+) -> None:
+    await builder.build(request(overlay(5)))
+    (kept,) = directories(tmp_path)
+    asked = request(overlay(5, "2"))
+    built = await builder.build(asked)
+    assert objects(built)[0]["data"] == {"k": "2"}
+    assert set(read_paths(asked)) == {"kustomization.yaml", "0.yaml"}
+    assert set(directories(tmp_path)) == {kept}
+
+
+async def test_what_the_spec_adds_is_not_kept(builder: build.Builder, tmp_path: Path) -> None:
+    text = config_map("cm0", "ns", k="1", s="hush")
+    built = await builder.build(request(overlay(2), patches=(Patch(patch=text),)))
+    assert objects(built)[0]["data"] == {"k": "1", "s": "hush"}
+    assert list(directories(tmp_path).values()) == [{"0.yaml", "1.yaml"}]
+
+
+async def test_directories_of_an_earlier_process_are_removed(
+    tmp_path: Path, threads: Threads
+) -> None:
+    await make(tmp_path, threads).build(request(overlay(2)))
+    (before,) = directories(tmp_path)
+    later = make(tmp_path, threads)
+    await later.build(request(overlay(2, "2")))
+    assert before not in directories(tmp_path)
+
+
+async def test_dropped_build_leaves_no_directory(builder: build.Builder, tmp_path: Path) -> None:
+    await builder.build(request(overlay(2)))
+    await builder._workplace.drop("ns.apps")
+    assert directories(tmp_path) == {}
