@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.made
 PYTEST := $(BIN)/python -m pytest
 
+# Side by side in `make test`, each with a cluster of its own; what takes longest begins first.
+WORKERS ?= 2
+
 # Tried in this order until one is new enough; `make PYTHON=/path/to/python3` names one.
 PYTHON ?= python3.13 python3.12 python3.11 python3.14 python3 python
 
@@ -16,7 +19,8 @@ help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PODS=1  cluster-up, demo: with pods that become Ready     KEEP=1  demo: leave all of it running"
-	@echo "  ARGS=   unit, wire, parity, plane, e2e, bench, soak: further arguments, as in ARGS='-k prune'"
+	@echo "  WORKERS=2  test: so many processes, each with a cluster of its own (half a GiB)"
+	@echo "  ARGS=   test, unit, wire, parity, plane, e2e, bench, soak: further arguments, as in ARGS='-k prune'"
 
 demo: $(STAMP) ## Show all of it on a cluster of its own: push, delete, edit by hand, webhook
 	@$(BIN)/python -m demo $(if $(PODS),--pods) $(if $(KEEP),--keep) $(ARGS)
@@ -25,11 +29,8 @@ demo-down: $(STAMP) ## End what `make demo KEEP=1` left running
 	@$(BIN)/python -m demo --down
 
 test: check tools ## Check and test everything, on a real cluster too
-	@mkdir -p .run
-	@echo "testing against a real API server in the background; its report follows the other one"
-	@$(PYTEST) tests/plane/test_[d-z]*.py >.run/plane.log 2>&1 & plane=$$!; \
-	$(PYTEST) tests/unit tests/wire tests/parity tests/e2e tests/plane/test_[a-c]*.py; rest=$$?; \
-	wait $$plane; plane=$$?; cat .run/plane.log; exit $$((rest || plane))
+	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) \
+		tests/e2e tests/plane tests/wire tests/parity tests/unit
 
 venv: $(STAMP) ## Make .venv with everything that is needed to work on gitopsd
 

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from blockbuster import BlockBuster
@@ -114,6 +114,11 @@ def leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 async def _no_leftover_tasks() -> AsyncIterator[None]:
     yield
+    # A cancelled watch leaves its TLS connection to the loop, which waits for the server's answer
+    # to the end of it. No test shall, nor shall a later one hear of it from the garbage collector.
+    loop: Any = asyncio.get_running_loop()
+    for transport in tuple(loop._transports.values()):
+        transport.abort()
     await asyncio.sleep(0)  # one turn, for what has just been cancelled
     tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert not tasks, f"tasks left behind: {tasks}"

@@ -13,7 +13,7 @@ from kube.apply import ApplyOptions
 from kube.changes import Action
 from kube.ignore import Rules
 from kube.objects import GVK, Resource
-from tests.support import engine, reconciling
+from tests.support import engine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +31,6 @@ IGNORING = ApplyOptions(ignore=Rules([IgnoreRule(paths=PATHS, target=Selector(ki
 async def plant(cluster: Access) -> AsyncIterator[Plant]:
     async with engine.running(cluster) as running:
         yield running
-    await reconciling.disconnected()
 
 
 def deployment(namespace: str, **spec: object) -> JsonObject:

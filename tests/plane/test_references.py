@@ -19,7 +19,7 @@ from kube.objects import ObjectId
 from kube.references import References
 from runtime.clock import SystemClock
 from runtime.metrics import Metrics
-from tests.support import api, engine, reconciling
+from tests.support import api, engine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -95,7 +95,6 @@ async def running(
         finally:
             task.cancel()
             await asyncio.wait({task})
-    await reconciling.disconnected()
 
 
 @pytest.fixture

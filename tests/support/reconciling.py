@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -208,27 +208,6 @@ async def running(
     cluster: Access, directory: Path, settings: ReconcileSettings | None = None
 ) -> AsyncIterator[Desk]:
     """Install the CRDs and run the informers of one cluster."""
-    async with _running(cluster, directory, settings or ReconcileSettings()) as desk:
-        yield desk
-    await disconnected()
-
-
-async def disconnected() -> None:
-    """Wait until the API server has answered the end of each TLS connection.
-
-    A cancelled watch leaves its connection to the loop to close, and nothing else tells when.
-    """
-    loop: Any = asyncio.get_running_loop()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(2):
-            while any(each.get_protocol() for each in loop._transports.values()):  # noqa: ASYNC110 - there is no event for it
-                await asyncio.sleep(0.005)
-
-
-@asynccontextmanager
-async def _running(
-    cluster: Access, directory: Path, settings: ReconcileSettings
-) -> AsyncIterator[Desk]:
     clock, metrics, threads = SteppingClock(), Metrics(), Threads()
     async with engine.connected(cluster) as client:
         await install(client)
@@ -255,7 +234,7 @@ async def _running(
             data_dir=directory,
             informers=Informers(_informer(client, kind) for kind in KINDS),
             wake=lambda _ref, _cause: None,
-            settings=settings,
+            settings=settings or ReconcileSettings(),
         )
         desk = Desk(cluster, context, clock)
         tasks = [asyncio.create_task(each.run()) for each in context.informers]
