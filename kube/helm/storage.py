@@ -9,12 +9,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+import base64
+import binascii
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
 
-from kube import references
+import msgspec
+import orjson
+
+from api import meta
+from kube import errors, references
+from kube.helm import heads as release_heads
+from kube.helm import record as records
+from kube.helm.record import RecordError
+from kube.objects import PartialObject
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
     from kube.client import Client
+    from kube.helm.heads import Head, Heads
     from kube.helm.record import Record
     from runtime.clock import Clock
     from runtime.limits import Threads
@@ -23,21 +38,28 @@ SECRETS: Final = references.RESOURCES[references.SECRET]
 TYPE: Final = "helm.sh/release.v1"
 MAX_SECRET: Final = 1024 * 1024
 """Bytes of data that the API server takes in one Secret."""
-TRIES: Final = 3
 
 
 class ReleaseTooLarge(Exception):  # noqa: N818 - says what is wrong
     """A record does not fit into a Secret."""
 
 
-class Head(NamedTuple):
-    """What the metadata of a record's Secret tells."""
+class _Secret(meta.Struct, frozen=True):
+    metadata: meta.ObjectMeta = meta.ObjectMeta()
+    data: dict[str, str] = msgspec.field(default_factory=dict)
 
-    version: int
-    status: str
-    """By its label: as good as the one in the record."""
-    uid: str
-    resource_version: str
+
+class _Page(msgspec.Struct, frozen=True):
+    items: tuple[_Secret, ...] | None = None
+
+
+class _PartialPage(msgspec.Struct, frozen=True):
+    items: tuple[PartialObject, ...] | None = None
+
+
+_SECRET: Final = msgspec.json.Decoder(_Secret)
+_PAGE: Final = msgspec.json.Decoder(_Page)
+_PARTIAL_PAGE: Final = msgspec.json.Decoder(_PartialPage)
 
 
 class ReleaseStorage:
@@ -48,19 +70,37 @@ class ReleaseStorage:
         namespace: of the Secrets; not the one that is released to.
         clock: stamps the labels.
         threads: packs and unpacks.
+        watched: what is known of the cluster's records, and is told of each write; None where
+            nothing follows them.
     """
 
-    def __init__(self, client: Client, namespace: str, clock: Clock, threads: Threads) -> None:
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        clock: Clock,
+        threads: Threads,
+        watched: Heads | None = None,
+    ) -> None:
         self._client, self.namespace = client, namespace
-        self._clock, self._threads = clock, threads
+        self._clock, self._threads, self._watched = clock, threads, watched
 
     async def heads(self, name: str) -> tuple[Head, ...]:
-        """Return the revisions of a release, oldest first, by their metadata alone."""
-        raise NotImplementedError
+        """Return the revisions of a release, oldest first; no request where they are watched."""
+        known = self._watched.of(self.namespace, name) if self._watched else None
+        return await self._list_heads(name) if known is None else known
 
     async def history(self, name: str) -> list[Record]:
         """Return the records of a release, oldest first; those that cannot be read are left out."""
-        raise NotImplementedError
+        found = []
+        pages = self._client.list_pages(
+            SECRETS, namespace=self.namespace, label_selector=_selector(name), limit=10
+        )
+        async for page in pages:
+            for secret in _PAGE.decode(page).items or ():
+                with contextlib.suppress(RecordError):
+                    found.append(await self._threads.run(_record, secret))
+        return sorted(found, key=lambda record: record.version)
 
     async def last(self, name: str) -> Record | None:
         """Return the newest record of a release.
@@ -68,7 +108,10 @@ class ReleaseStorage:
         Raises:
             RecordError: it cannot be read.
         """
-        raise NotImplementedError
+        for head in reversed(await self.heads(name)):
+            if record := await self.get(name, head.version):
+                return record
+        return None
 
     async def get(self, name: str, version: int) -> Record | None:
         """Return one record.
@@ -76,9 +119,14 @@ class ReleaseStorage:
         Raises:
             RecordError: it cannot be read.
         """
-        raise NotImplementedError
+        path = SECRETS.path(self.namespace, records.secret_name(name, version))
+        try:
+            raw = await self._client.get_raw(path)
+        except errors.NotFound:
+            return None
+        return await self._threads.run(_record, _SECRET.decode(raw))
 
-    async def create(self, record: Record, *, max_history: int = 0) -> None:
+    async def create(self, record: Record, *, max_history: int = 0) -> Head:
         """Write a new revision.
 
         Args:
@@ -90,17 +138,116 @@ class ReleaseStorage:
             ReleaseTooLarge: it does not fit; nothing was written.
             AlreadyExists: there is such a revision: somebody else is at work.
         """
-        raise NotImplementedError
+        body = await self._body(record, "createdAt")
+        if max_history > 0:
+            await self._make_room(record.name, max_history)
+        with self._writing(record.name, record.version):
+            raw = await self._client.create(
+                SECRETS, self.namespace, orjson.dumps(body), manager=meta.HELM_MANAGER
+            )
+            return self._wrote(record, raw)
 
-    async def update(self, record: Record) -> None:
+    async def update(self, record: Record) -> Head:
         """Write a revision again, whatever it is now.
 
         Raises:
             ReleaseTooLarge: it does not fit; nothing was written.
             NotFound: there is no such revision any more.
         """
-        raise NotImplementedError
+        body = await self._body(record, "modifiedAt")
+        name = records.secret_name(record.name, record.version)
+        with self._writing(record.name, record.version):
+            raw = await self._client.patch(
+                SECRETS, self.namespace, name, orjson.dumps(body), manager=meta.HELM_MANAGER
+            )
+            return self._wrote(record, raw)
 
     async def delete(self, name: str, version: int) -> None:
         """Delete a revision; one that is gone is none to delete."""
-        raise NotImplementedError
+        secret = records.secret_name(name, version)
+        with self._writing(name, version):
+            with contextlib.suppress(errors.NotFound):
+                await self._client.delete(SECRETS, self.namespace, secret)
+            if self._watched:
+                self._watched.forget(self.namespace, name, version)
+
+    async def _make_room(self, name: str, max_history: int) -> None:
+        """Delete the oldest revisions so that one more makes ``max_history``."""
+        for head in superfluous(await self.heads(name), max_history - 1):
+            await self.delete(name, head.version)
+
+    async def _list_heads(self, name: str) -> tuple[Head, ...]:
+        found: list[Head] = []
+        pages = self._client.list_pages(
+            SECRETS,
+            namespace=self.namespace,
+            label_selector=_selector(name),
+            metadata_only=True,
+        )
+        async for page in pages:
+            items = _PARTIAL_PAGE.decode(page).items or ()
+            found += [head for item in items if (head := release_heads.of(item.metadata))]
+        return tuple(sorted(found))
+
+    async def _body(self, record: Record, stamp: str) -> dict[str, Any]:
+        payload = await self._threads.run(records.encode, record)
+        if len(payload) > MAX_SECRET:
+            raise ReleaseTooLarge(
+                f"the record of release {record.full_name} takes {len(payload)} bytes and a Secret "
+                f"holds {MAX_SECRET}: leave files out of the chart {record.chart.name} by its "
+                ".helmignore, or split it"
+            )
+        return {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": TYPE,
+            "metadata": {
+                "name": records.secret_name(record.name, record.version),
+                "labels": {
+                    **record.labels,
+                    "name": record.name,
+                    "owner": "helm",
+                    "status": record.status,
+                    "version": str(record.version),
+                    stamp: str(int(self._clock.now().timestamp())),
+                },
+            },
+            "data": {"release": base64.b64encode(payload).decode()},
+        }
+
+    def _writing(self, name: str, version: int) -> AbstractContextManager[None]:
+        if self._watched is None:
+            return contextlib.nullcontext()
+        return self._watched.expecting(self.namespace, name, version)
+
+    def _wrote(self, record: Record, raw: bytes) -> Head:
+        metadata = _SECRET.decode(raw).metadata
+        head = release_heads.Head(
+            record.version, record.status, metadata.uid, metadata.resource_version
+        )
+        if self._watched:
+            self._watched.note(self.namespace, record.name, head)
+        return head
+
+
+def superfluous(heads: Sequence[Head], keep: int) -> list[Head]:
+    """Return the revisions to delete so that ``keep`` remain, oldest first.
+
+    The last one that was deployed stays in any case, as with Helm.
+    """
+    deployed = [head.version for head in heads if head.status == records.DEPLOYED]
+    last = max(deployed, default=0)
+    candidates = [head for head in sorted(heads) if head.version != last]
+    return candidates[: max(len(heads) - keep, 0)]
+
+
+def _selector(name: str) -> str:
+    return f"owner=helm,name={name}"
+
+
+def _record(secret: _Secret) -> Record:
+    try:
+        payload = base64.b64decode(secret.data.get("release", ""), validate=True)
+    except binascii.Error as err:
+        raise RecordError("the record of the release cannot be unpacked") from err
+    return records.decode(payload, secret.metadata.labels)
