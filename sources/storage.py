@@ -24,20 +24,22 @@ from typing import TYPE_CHECKING, NamedTuple
 from api.artifact import Artifact
 from runtime import clock as clocks
 from sources import artifact as artifacts
-from sources import fallback
+from sources import fallback, segments
 from sources import tree as trees
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
     from runtime.clock import Clock
+    from sources.segments import Written
     from sources.tree import Tree
 
 RETENTION_RECORDS = 2
 """Files of one object that outlive a collection, the current one included, as in Flux."""
 RETENTION_TTL_S = 60.0
 """Seconds for which a replaced file stays, for consumers that are still fetching it."""
+_CHUNK = 1024 * 1024
 
 
 class ArtifactError(OSError):
@@ -102,6 +104,8 @@ class Storage:
         revision: str,
         tree: Tree,
         previous: Artifact | None = None,
+        *,
+        is_lasting: bool = True,
     ) -> Artifact:
         """Pack a tree and store it.
 
@@ -109,34 +113,63 @@ class Storage:
             owner: the object it belongs to.
             filename: the file's name, such as ``<sha>.tar.gz``.
             revision: what it is a copy of.
-            tree: the content; it also serves `open` from now on.
+            tree: the content.
             previous: the artifact of another revision, of which most is copied where both agree;
                 it changes nothing but the time this takes.
+            is_lasting: whether the tree also serves `open` from now on.
 
         Raises:
             OSError: the disk refused; nothing half-written is left.
         """
-        path = f"{owner.folder}/{trees.check_component(filename)}"
-        target = self.root / path
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".writing-")
-        try:
-            with os.fdopen(descriptor, "wb") as file, self._whole(previous) as old:
-                written = artifacts.write(tree, file, old)
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        self._verified[path] = (written.digest, _fingerprint(target))
-        self._trees[path] = tree
-        return Artifact(
-            digest=written.digest,
-            path=path,
-            url=self.url(path),
-            revision=revision,
-            last_update_time=clocks.rfc3339(self._clock.now()),
-            size=written.size,
-        )
+
+        def pack(file: BinaryIO) -> Written:
+            with self._whole(previous) as old:
+                return artifacts.write(tree, file, old)
+
+        artifact = self._write(owner, filename, revision, pack)
+        if is_lasting:
+            self._trees[artifact.path] = tree
+        else:
+            self._trees.pop(artifact.path, None)
+        return artifact
+
+    def put_file(self, owner: Owner, filename: str, revision: str, content: BinaryIO) -> Artifact:
+        """Store a file as it is.
+
+        Args:
+            owner: the object it belongs to.
+            filename: the file's name.
+            revision: what it is a copy of.
+            content: what to copy, from where it stands to its end.
+
+        Raises:
+            OSError: the disk refused; nothing half-written is left.
+        """
+
+        def copy(file: BinaryIO) -> Written:
+            digest, size = hashlib.sha256(), 0
+            while part := content.read(_CHUNK):
+                digest.update(part)
+                size += file.write(part)
+            return segments.Written(f"sha256:{digest.hexdigest()}", size)
+
+        artifact = self._write(owner, filename, revision, copy)
+        self._trees.pop(artifact.path, None)
+        return artifact
+
+    def link(self, artifact: Artifact, name: str) -> str:
+        """Let a name beside an artifact lead to it, as Flux's ``latest.tar.gz``; return its URL.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        target = self._locate(artifact)
+        link = target.parent / trees.check_component(name)
+        temporary = link.with_name(f".linking-{name}")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target.name)
+        temporary.replace(link)
+        return self.url(str(PurePosixPath(artifact.path).with_name(name)))
 
     def verify(self, artifact: Artifact) -> None:
         """Check that an artifact's file is there and whole.
@@ -192,7 +225,7 @@ class Storage:
         folder = self.root / owner.folder
         keep = PurePosixPath(current.path).name
         others = sorted(
-            (path for path in folder.glob("*") if path.name != keep and path.is_file()),
+            (path for path in folder.glob("*") if path.name != keep and _is_own_file(path)),
             key=lambda path: path.stat().st_mtime,
             reverse=True,
         )
@@ -218,6 +251,30 @@ class Storage:
         if folder.exists():
             shutil.rmtree(folder)
 
+    def _write(
+        self, owner: Owner, filename: str, revision: str, write: Callable[[BinaryIO], Written]
+    ) -> Artifact:
+        path = f"{owner.folder}/{trees.check_component(filename)}"
+        target = self.root / path
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".writing-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                written = write(file)
+            Path(temporary).replace(target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        self._verified[path] = (written.digest, _fingerprint(target))
+        return Artifact(
+            digest=written.digest,
+            path=path,
+            url=self.url(path),
+            revision=revision,
+            last_update_time=clocks.rfc3339(self._clock.now()),
+            size=written.size,
+        )
+
     @contextmanager
     def _whole(self, artifact: Artifact | None) -> Iterator[BinaryIO | None]:
         """Open an artifact's file if it is known to be what was announced."""
@@ -242,6 +299,11 @@ class Storage:
     def _forget(self, path: str) -> None:
         self._verified.pop(path, None)
         self._trees.pop(path, None)
+
+
+def _is_own_file(path: Path) -> bool:
+    """Tell a stored file from a link to one."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _fingerprint(path: Path) -> _Fingerprint:

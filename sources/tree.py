@@ -105,9 +105,30 @@ def digest(entries: Iterable[Entry]) -> str:
     return state.hexdigest()
 
 
+class BlobHash:
+    """The Git blob id of content that arrives piece by piece.
+
+    Args:
+        size: bytes of all of it.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._state = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+
+    def update(self, part: bytes) -> None:
+        """Take the next piece."""
+        self._state.update(part)
+
+    def digest(self) -> bytes:
+        """Return the id, 20 bytes."""
+        return self._state.digest()
+
+
 def blob_id(content: bytes) -> bytes:
     """Return the Git blob id of some content, 20 bytes."""
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).digest()
+    state = BlobHash(len(content))
+    state.update(content)
+    return state.digest()
 
 
 def below(entries: Iterable[Entry], prefix: str) -> Iterable[Entry]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import io
 import os
 from typing import TYPE_CHECKING
 
@@ -53,6 +56,45 @@ def test_base_url_with_a_scheme_is_used_as_it_is(tmp_path: Path, base: str) -> N
 def test_whole_file_is_verified_also_after_a_start(tmp_path: Path) -> None:
     artifact = put(store(tmp_path))
     store(tmp_path).verify(artifact)
+
+
+def test_file_is_stored_as_it_is(tmp_path: Path) -> None:
+    target, content = store(tmp_path), b"chart" * 1_000_000
+    artifact = target.put_file(OWNER, "1.tar.gz", "1.0.0@sha256:1", io.BytesIO(content))
+    assert (tmp_path / artifact.path).read_bytes() == content
+    assert artifact.digest == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert artifact.size == len(content)
+    target.verify(artifact)
+
+
+def test_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        store(tmp_path).put_file(OWNER, "1.tar.gz", "1", Failing())
+    assert not list((tmp_path / FOLDER).iterdir())
+
+
+def test_tree_that_does_not_last_is_read_from_its_file(tmp_path: Path) -> None:
+    target = store(tmp_path)
+    tree = MemoryTree({"a": "1"})
+    artifact = target.put(OWNER, "1.tar.gz", "1", tree, is_lasting=False)
+    assert not target.is_attached(artifact)
+    assert target.open(artifact).read("a") == b"1"
+
+
+def test_link_leads_to_the_last_artifact_and_is_never_collected(tmp_path: Path) -> None:
+    target = store(tmp_path)
+    for name in "123":
+        last = put(target, name)
+        assert target.link(last, "latest.tar.gz") == target.url(f"{FOLDER}/latest.tar.gz")
+    assert target.collect(OWNER, last) == 1
+    latest = tmp_path / FOLDER / "latest.tar.gz"
+    assert latest.read_bytes() == (tmp_path / last.path).read_bytes()
+    kept = sorted(path.name for path in latest.parent.iterdir())
+    assert kept == ["2.tar.gz", "3.tar.gz", "latest.tar.gz"]
 
 
 def test_missing_file_is_told(tmp_path: Path) -> None:
