@@ -23,6 +23,7 @@ from api.helm import HelmRelease
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
 from api.notification import Receiver
+from api.oci import OCIRepository
 from api.source import GitRepository
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ Schema: TypeAlias = dict[str, Any]
 
 KINDS: Final[tuple[type[meta.CustomObject], ...]] = (
     GitRepository,
+    OCIRepository,
     Kustomization,
     HelmRelease,
     Receiver,

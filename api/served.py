@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 from api.instance import Cluster, FluxInstance, Sync
 from api.kustomize import Kustomization, Patch
 from api.notification import Receiver
+from api.oci import OCIRepository
 from api.source import GitRepository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-AnyKind: TypeAlias = GitRepository | Kustomization | Receiver | FluxInstance
+AnyKind: TypeAlias = GitRepository | OCIRepository | Kustomization | Receiver | FluxInstance
 
 RECEIVER_TYPES: Final = frozenset({"github", "generic", "generic-hmac"})
 COMPONENTS: Final = frozenset(
@@ -38,6 +39,8 @@ def unserved(obj: AnyKind) -> tuple[str, ...]:
     match obj:
         case GitRepository():
             found = _git_repository(obj)
+        case OCIRepository():
+            found = _oci_repository(obj)
         case Kustomization():
             found = _kustomization(obj)
         case Receiver():
@@ -71,6 +74,15 @@ def _git_repository(obj: GitRepository) -> Iterator[str]:
         ("verify", spec.verify),
         ("serviceAccountName", spec.service_account_name),
     )
+
+
+def _oci_repository(obj: OCIRepository) -> Iterator[str]:
+    spec = obj.spec
+    # With a Secret Flux asks no cloud; whether a ServiceAccount names one shows when it is read.
+    is_own_login = spec.secret_ref is not None or bool(spec.service_account_name)
+    if spec.provider not in {"", "generic"} and not is_own_login:
+        yield f"provider={spec.provider}"
+    yield from _set(("verify", spec.verify))
 
 
 def _kustomization(obj: Kustomization) -> Iterator[str]:

@@ -29,6 +29,7 @@ from daemon import (
 )
 from runtime import clock, limits, metrics, supervisor
 from sources import git
+from sources.oci import client
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,6 +104,8 @@ class App:
         stack.callback(fetcher.close)  # after its threads, which the stack ends before
         for each in (threads, slow):
             stack.push_async_callback(each.aclose)
+        registries = client.Registries(slow, self._clock)
+        stack.push_async_callback(registries.aclose)
         found, complaint = await tools.look(settings)
         if complaint:
             logger.warning("a tool is missing", extra={"reason": complaint})
@@ -115,6 +118,7 @@ class App:
             threads=threads,
             processes=processes,
             git=fetcher,
+            oci=registries,
             tools=found,
             limits=settings.limits,
             data_dir=settings.data_dir,

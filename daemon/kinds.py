@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
 from api.notification import Receiver
+from api.oci import OCIRepository
 from api.source import GitRepository
 from kube.objects import GVK, Resource
 
@@ -73,10 +74,11 @@ NOTIFICATIONS = _flux("notification-controller")
 
 INSTANCE = Kind(FluxInstance, OPERATOR)
 GIT_REPOSITORY = Kind(GitRepository, SOURCES)
+OCI_REPOSITORY = Kind(OCIRepository, SOURCES)
 KUSTOMIZATION = Kind(Kustomization, KUSTOMIZATIONS)
 RECEIVER = Kind(Receiver, NOTIFICATIONS)
 
-ALL = (INSTANCE, GIT_REPOSITORY, KUSTOMIZATION, RECEIVER)
+ALL = (INSTANCE, GIT_REPOSITORY, OCI_REPOSITORY, KUSTOMIZATION, RECEIVER)
 """Every kind, in the order in which a new cluster needs them."""
 BY_NAME = {kind.name: kind for kind in ALL}
 COMPONENTS = tuple(dict.fromkeys(kind.controller for kind in ALL))

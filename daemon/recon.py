@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daemon import kinds
-from reconcilers import gitrepository, instance, receiver
+from reconcilers import gitrepository, instance, ocirepository, receiver
 from reconcilers.kustomization import reconciler as kustomization
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ def build(kind: Kind, context: ClusterContext) -> Reconciler:
     match kind:
         case kinds.GIT_REPOSITORY:
             return gitrepository.reconciler(context)
+        case kinds.OCI_REPOSITORY:
+            return ocirepository.reconciler(context)
         case kinds.KUSTOMIZATION:
             return kustomization.KustomizationReconciler(context)
         case kinds.RECEIVER:
@@ -40,7 +42,7 @@ def concurrency(kind: Kind, flux: FluxInstance | None, limits: Limits) -> int:
         flux: the cluster's FluxInstance, whose size counts for Kustomizations.
         limits: what the settings say; the size may raise it, never lower it.
     """
-    if kind is kinds.GIT_REPOSITORY:
+    if kind.controller is kinds.SOURCES:
         return limits.sources
     if kind is kinds.KUSTOMIZATION:
         size = flux.spec.cluster.size if flux and flux.spec.cluster else ""

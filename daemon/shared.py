@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runtime.metrics import Metrics
     from sources.auth.machine_app import MachineApp
     from sources.git import GitFetcher
+    from sources.oci.client import Registries
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Shared:
     processes: Processes
     git: GitFetcher
     """One for all clusters, so that clusters that follow one repository fetch it once."""
+    oci: Registries
+    """Likewise for what is pulled from registries."""
     tools: Tools
     limits: Limits
     data_dir: Path

@@ -18,6 +18,7 @@ from kube.tracker import Tracker
 from notify.dispatcher import Dispatcher
 from reconcilers.context import ClusterContext, ReconcileSettings
 from runtime.events import EventBus
+from sources import untar
 from sources.storage import Storage
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterC
             shared.clock,
         ),
         git=shared.git,
+        oci=shared.oci,
         threads=shared.threads,
         processes=shared.processes,
         tools=shared.tools,
@@ -109,6 +111,9 @@ def _reconcile_settings(cluster: settings.Cluster, shared: Shared) -> ReconcileS
         allow_kubeconfig_exec=cluster.insecure_kubeconfig_exec,
         allow_kubeconfig_insecure_tls=cluster.insecure_kubeconfig_tls,
         concurrency=shared.limits.kustomizations,
+        artifact_limits=untar.Limits(
+            size_bytes=shared.limits.artifact_megabytes * 2**20, files=shared.limits.artifact_files
+        ),
     )
 
 

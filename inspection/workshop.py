@@ -15,6 +15,7 @@ from daemon import reload, shared, tools, wiring
 from inspection import clusters, failure
 from runtime import clock, limits, metrics, supervisor
 from sources import git
+from sources.oci.client import Registries
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,6 +49,8 @@ async def opened(file: Path, settings: Settings, cluster: Cluster) -> AsyncItera
         fetcher = git.GitFetcher(folder / "git", threads, processes, time)
         stack.callback(fetcher.close)
         stack.push_async_callback(threads.aclose)
+        registries = Registries(threads, time)
+        stack.push_async_callback(registries.aclose)
         found, _ = await tools.look(settings)
         current = reload.Reload(file, settings)
         services = shared.Shared(
@@ -57,6 +60,7 @@ async def opened(file: Path, settings: Settings, cluster: Cluster) -> AsyncItera
             threads=threads,
             processes=processes,
             git=fetcher,
+            oci=registries,
             tools=found,
             limits=settings.limits,
             data_dir=folder,

@@ -7,13 +7,14 @@ nothing below ``daemon/`` builds these parts by itself, so a test can wire the f
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
 from api.notification import Receiver
 from api.source import GitRepository
 from kube import watch
+from sources import untar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from runtime.metrics import Metrics
     from sources.auth.machine_app import MachineApp
     from sources.git import GitFetcher
+    from sources.oci.client import Registries
     from sources.storage import Storage
 
 T = TypeVar("T", bound=watch.HasMeta)
@@ -87,6 +89,9 @@ class Tools:
     """Where ``helm`` is None: what is missing, and how to get it."""
 
 
+DEFAULT_LIMITS: Final = untar.Limits(size_bytes=512 * 2**20, files=100_000)
+
+
 @dataclass(frozen=True, slots=True)
 class ReconcileSettings:
     """Settings of one cluster that change what reconcilers do."""
@@ -111,6 +116,8 @@ class ReconcileSettings:
     """Seconds one kustomize process may take before it is killed."""
     requeue_dependency_s: float = 30.0
     """Seconds until a waiting object looks again by itself; a watch wakes it much sooner."""
+    artifact_limits: untar.Limits = DEFAULT_LIMITS
+    """How much what is pulled may unpack to."""
 
 
 @dataclass(slots=True)
@@ -132,6 +139,8 @@ class ClusterContext:
     metrics: Metrics
     storage: Storage
     git: GitFetcher
+    oci: Registries
+    """Asks OCI registries; shared by all clusters."""
     threads: Threads
     """Runs blocking work (Git, archives, parsing of large files) in a few threads."""
     processes: Processes

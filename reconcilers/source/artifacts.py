@@ -94,15 +94,16 @@ def unarchived(error: Exception) -> TransientError:
     return TransientError(ARCHIVE_FAILED, f"unable to archive artifact to storage: {error}")
 
 
-def succeed(attempt: Attempt[S], revision: str, told: str) -> None:
+def succeed(attempt: Attempt[S], revision: str, told: str, *, stored: str = "") -> None:
     """Note the success, with an event where it is news.
 
     Args:
         attempt: the run, with its artifact.
         revision: what the condition names.
         told: what the event says, such as ``stored artifact for commit 'subject'``.
+        stored: what the condition says instead of ``stored artifact for revision '…'``.
     """
-    text = f"stored artifact for revision '{revision}'"
+    text = stored or f"stored artifact for revision '{revision}'"
     attempt.set(meta.ARTIFACT_IN_STORAGE, "True", meta.SUCCEEDED, text)
     if attempt.artifact is None or not (attempt.has_new_content or attempt.was_failing):
         return

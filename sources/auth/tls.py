@@ -96,6 +96,25 @@ def trust(data: Mapping[str, bytes], name: str) -> Trust:
     return Trust(data.get("ca.crt") or data.get("caFile") or b"", certificate, key)
 
 
+def from_cert_secret(data: Mapping[str, bytes], name: str) -> Trust:
+    """Read a Secret that a ``certSecretRef`` names, the older names of its keys included.
+
+    Args:
+        data: the Secret's decoded ``data``.
+        name: ``namespace/name``, for messages.
+
+    Raises:
+        CredentialsError: there is nothing of use in it, or only one of certificate and key.
+    """
+    older = {"ca.crt": "caFile", "tls.crt": "certFile", "tls.key": "keyFile"}
+    found = trust({key: data.get(key) or data.get(old, b"") for key, old in older.items()}, name)
+    if found == SYSTEM:
+        raise errors.CredentialsError(
+            f"secret '{name}' must have 'ca.crt', or 'tls.crt' and 'tls.key', or all of them"
+        )
+    return found
+
+
 def digest(kind: bytes, *parts: bytes) -> bytes:
     """Return a digest of some secrets, of which nothing can be told from it.
 

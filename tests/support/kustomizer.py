@@ -421,6 +421,7 @@ async def _world(
         metrics=metrics,
         storage=Storage(directory / "artifacts", "http://127.0.0.1", clock),
         git=None,  # type: ignore[arg-type]  # Kustomizations never fetch
+        oci=None,  # type: ignore[arg-type]  # nor pull
         threads=threads,
         processes=Processes(metrics),
         tools=Tools(kustomize_program(), "v5.8.2", encrypting.sops_program()),

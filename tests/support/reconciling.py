@@ -42,6 +42,7 @@ from runtime.limits import Processes, Threads
 from runtime.metrics import Metrics
 from runtime.workqueue import Work
 from sources.git import GitFetcher
+from sources.oci.client import Registries
 from sources.storage import Storage
 from tests.support import api, engine
 
@@ -228,6 +229,7 @@ async def running(
             metrics=metrics,
             storage=Storage(directory / "artifacts", "http://127.0.0.1:1", clock),
             git=GitFetcher(directory / "git", threads, processes, clock),
+            oci=Registries(threads, clock),
             threads=threads,
             processes=processes,
             tools=Tools(),
@@ -245,6 +247,7 @@ async def running(
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+            await context.oci.aclose()
             await threads.aclose()
 
 

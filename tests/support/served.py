@@ -21,6 +21,7 @@ from runtime.limits import Processes, Threads
 from runtime.metrics import Metrics
 from runtime.supervisor import Supervisor
 from sources.git import GitFetcher
+from sources.oci.client import Registries
 from tests.support import api
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ async def fleet(directory: Path, *clusters: settings.Cluster) -> AsyncIterator[S
         threads=threads,
         processes=processes,
         git=GitFetcher(directory / "git", threads, processes, clock),
+        oci=Registries(threads, clock),
         tools=Tools(),
         limits=settings.Limits(),
         data_dir=directory,
@@ -81,6 +83,7 @@ async def fleet(directory: Path, *clusters: settings.Cluster) -> AsyncIterator[S
             yield served
             await served.fleet.stop()
     finally:
+        await services.oci.aclose()
         await threads.aclose()
         services.git.close()
 

@@ -87,9 +87,10 @@ def test_tree_that_does_not_last_is_read_from_its_file(tmp_path: Path) -> None:
 
 def test_link_leads_to_the_last_artifact_and_is_never_collected(tmp_path: Path) -> None:
     target = store(tmp_path)
-    for name in "123":
-        last = put(target, name)
-        assert target.link(last, "latest.tar.gz") == target.url(f"{FOLDER}/latest.tar.gz")
+    for name in "12":
+        target.link(put(target, name), "latest.tar.gz")
+    last = put(target, "3")
+    assert target.link(last, "latest.tar.gz") == target.url(f"{FOLDER}/latest.tar.gz")
     assert target.collect(OWNER, last) == 1
     latest = tmp_path / FOLDER / "latest.tar.gz"
     assert latest.read_bytes() == (tmp_path / last.path).read_bytes()
