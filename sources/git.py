@@ -13,12 +13,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sources import gitclient, giterrors, gitmirror, gitref, gitssh, gitstore, gittree
+from sources import (
+    composed,
+    gitclient,
+    giterrors,
+    gitmirror,
+    gitmodules,
+    gitref,
+    gitssh,
+    gitstore,
+    gittree,
+)
 from sources.auth import basic, github_tokens, tls
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from runtime.clock import Clock
@@ -79,9 +89,13 @@ class Commit:
         """The first line of its message."""
         return self.info.subject
 
-    def tree(self, patterns: str | None) -> gittree.GitTree:
-        """Return its content under the ignore rules of ``spec.ignore``."""
-        return gittree.GitTree(self.store, self.info.tree, patterns)
+    def files(self) -> composed.Part:
+        """Return its own files, of which submodules are none."""
+        return composed.Part(gittree.GitFiles(self.store, self.info.tree))
+
+    def tree(self, patterns: str | None) -> composed.ComposedTree:
+        """Return those files under the ignore rules of ``spec.ignore``."""
+        return composed.ComposedTree([self.files()], patterns)
 
 
 class GitFetcher:
@@ -151,6 +165,35 @@ class GitFetcher:
         except gitstore.DamagedError as err:
             raise giterrors.GitOperationError(str(err)) from err
 
+    async def submodules(
+        self, repository: Repository, commit: Commit, sparse: Sequence[str] = ()
+    ) -> list[gitmodules.Submodule]:
+        """Fetch the submodules of a commit, nested ones included.
+
+        Args:
+            repository: where the commit comes from.
+            commit: whose submodules are meant.
+            sparse: ``spec.sparseCheckout``; submodules outside it are left out.
+
+        Raises:
+            giterrors.GitOperationError: one cannot be fetched.
+            gitstore.DamagedError: a store has lost something.
+        """
+
+        async def read(of: Commit) -> tuple[dict[str, str], bytes]:
+            return await self._threads.run(gitmodules.named, of)
+
+        return await gitmodules.expand(repository, commit, self._pinned, read, sparse)
+
+    async def raw(self, repository: Repository, sha: str) -> bytes:
+        """Return an object of a repository as it is in Git, fetching it unless it is here.
+
+        Raises:
+            giterrors.GitOperationError: it cannot be fetched.
+            gitstore.DamagedError: it is damaged.
+        """
+        return await (await self._mirror(repository)).raw(sha, repository.timeout_s)
+
     async def recall(self, repository: Repository, candidate: Candidate) -> Commit | None:
         """Return a commit if it is here already; the remote is not asked."""
         mirror = await self._mirror(repository)
@@ -213,6 +256,19 @@ class GitFetcher:
                     tips = reference.tips(refs)
         info = await mirror.fetch(candidate.sha, label, repository.timeout_s, tips=tips)
         return Commit(candidate, info, mirror.store)
+
+    async def _pinned(self, repository: Repository, sha: str) -> Commit:
+        """Fetch a commit that somebody else names, wherever in the repository it is."""
+        mirror = await self._mirror(repository)
+        try:
+            info = await mirror.fetch(sha, sha, repository.timeout_s)
+        except giterrors.RevisionGoneError:
+            # Such a server gives away what it advertises, with history; nothing by name alone.
+            reference = gitref.Pinned(sha)
+            with _clear(repository):
+                tips = reference.tips(await self._references(repository, reference))
+            info = await mirror.fetch(sha, sha, repository.timeout_s, tips=tips)
+        return Commit(gitref.Candidate(sha, ""), info, mirror.store)
 
     async def _mirror(self, repository: Repository) -> Mirror:
         async with self._opening:

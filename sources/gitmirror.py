@@ -119,6 +119,23 @@ class Mirror:
                 await self._bounded(timeout_s, "clone", self._receive(tips or [sha], tips))
             return await self._threads.run(self._record, sha, label)
 
+    async def raw(self, sha: str, timeout_s: float) -> bytes:
+        """Return any object as it is in Git, after fetching it unless it is here.
+
+        Raises:
+            giterrors.GitOperationError: it could not be fetched.
+            TransientError: there is nothing to present to the remote.
+            gitstore.DamagedError: what is stored is damaged.
+        """
+        async with self._storing:
+            found = await self._threads.run(self.store.raw, sha)
+            if found is None:
+                await self._bounded(timeout_s, "clone", self._receive([sha], ()))
+                found = await self._threads.run(self.store.raw, sha)
+        if found is None:
+            raise self._failure("clone", f"object {sha} not found")
+        return found
+
     async def reset(self) -> None:
         """Throw the store's content away."""
         async with self._storing:

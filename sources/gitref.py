@@ -32,6 +32,16 @@ class UnresolvedError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Tag:
+    """The tag by which a commit was named."""
+
+    name: str
+    """Without ``refs/tags/``."""
+    sha: str = ""
+    """Its object, 40 hex digits; empty for a lightweight tag, which has none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A commit that a reference may mean."""
 
@@ -39,6 +49,8 @@ class Candidate:
     """40 hex digits: the commit, or a tag object where the remote does not dereference."""
     label: str
     """What the revision string says before ``@``; empty for a bare commit."""
+    tag: Tag | None = None
+    """The tag, where the reference names one."""
 
     @property
     def revision(self) -> str:
@@ -69,7 +81,7 @@ class Exact:
         sha = _peeled(refs, self.ref)
         if sha is None:
             raise UnresolvedError(f'couldn\'t find remote ref "{self.ref}"')
-        return [Candidate(sha, self.label)]
+        return [Candidate(sha, self.label, _tag(refs, self.ref))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +113,9 @@ class Newest:
             raise UnresolvedError(f"no match found for semver: {self.range}")
         highest = max(matching.values())
         tags = sorted(name for name, version in matching.items() if version == highest)
-        return [Candidate(_peeled(refs, TAGS + tag) or "", tag) for tag in tags]
+        return [
+            Candidate(_peeled(refs, TAGS + tag) or "", tag, _tag(refs, TAGS + tag)) for tag in tags
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,3 +185,10 @@ def _branch(name: str) -> Exact:
 
 def _peeled(refs: Refs, name: str) -> str | None:
     return refs.get(name + PEELED) or refs.get(name)
+
+
+def _tag(refs: Refs, name: str) -> Tag | None:
+    if not name.startswith(TAGS):
+        return None
+    is_annotated = name + PEELED in refs
+    return Tag(name.removeprefix(TAGS), refs[name] if is_annotated else "")

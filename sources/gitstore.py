@@ -208,6 +208,28 @@ class Store:
         with self._reading() as objects:
             return objects.get_raw(ObjectID(sha.hex().encode()))[1]
 
+    def raw(self, sha: str) -> bytes | None:
+        """Return an object as it is in Git, of whatever type; None where it is not here.
+
+        Raises:
+            DamagedError: it is unreadable.
+        """
+        name = ObjectID(sha.encode())
+        with self._reading() as objects:
+            return objects.get_raw(name)[1] if name in objects else None
+
+    def root_file(self, tree: str, name: str) -> bytes:
+        """Return the content of a file at the root of a tree, empty where there is none.
+
+        Raises:
+            DamagedError: the tree or the file is missing or unreadable.
+        """
+        with self._reading() as objects:
+            for entry, mode, sha in parse_tree(objects.get_raw(ObjectID(tree.encode()))[1], 20):
+                if entry == name.encode() and mode & gitpack.KIND == gitpack.FILE:
+                    return objects.get_raw(ObjectID(sha))[1]
+            return b""
+
     def protect(self, reader: Reader) -> None:
         """Keep what ``reader`` reads through compactions, for as long as it lives."""
         with self._lock:
@@ -325,16 +347,20 @@ def translating() -> Iterator[None]:
 
 def _walk(objects: DiskObjectStore, root: bytes) -> list[tuple[str, int, bytes]]:
     found: list[tuple[str, int, bytes]] = []
+    directories = 0
     # Deepest last: the end of the list is what comes next in the walk.
     pending = _children(objects, root, "")
     while pending:
         path, mode, sha = pending.pop()
         if mode & gitpack.KIND == gitpack.DIRECTORY:
+            directories += 1
             pending += _children(objects, sha, f"{path}/")
         else:
             found.append((path, mode, bytes.fromhex(sha.decode())))
-        if len(found) > MAX_FILES or len(path) > MAX_PATH:
-            raise TooLargeError(f"more than {MAX_FILES} files or a path over {MAX_PATH} characters")
+        if max(len(found), directories) > MAX_FILES or len(path) > MAX_PATH:
+            raise TooLargeError(
+                f"more than {MAX_FILES} files or directories, or a path over {MAX_PATH} characters"
+            )
     return found
 
 

@@ -1,16 +1,14 @@
-"""A commit's tree as `sources.tree.Tree`, read straight from the object store."""
+"""The files of a commit's tree, read straight from the object store."""
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
-from sources import gitpack, ignore
+from sources import gitpack
 from sources import tree as trees
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from sources.gitstore import Store
     from sources.tree import Entry
@@ -18,71 +16,54 @@ if TYPE_CHECKING:
 _EXECUTABLE = 0o111
 
 
-class GitTree:
-    """What an artifact of one tree contains: regular files that the ignore rules let through.
+class GitFiles:
+    """The regular files of one tree, as `sources.composed.Files`.
 
     Symbolic links and submodules are left out, as in Flux.
 
     Args:
         store: where the objects are; they are kept there for as long as this lives.
         root: the tree's id, 40 hex digits.
-        patterns: ``spec.ignore``.
     """
 
-    def __init__(self, store: Store, root: str, patterns: str | None) -> None:
+    def __init__(self, store: Store, root: str) -> None:
         self.root = root
         self._store = store
-        self._patterns = patterns
         store.protect(self)
 
-    @functools.cached_property
-    def id(self) -> str:
-        """See `sources.tree.Tree`."""
-        return trees.digest(self.entries())
-
     def entries(self) -> Sequence[Entry]:
-        """See `sources.tree.Tree`.
+        """Return all of them in the order of a lexical directory walk.
 
         Raises:
             gitstore.DamagedError: the store has lost the tree.
             gitstore.TooLargeError: the tree is larger than anything sensible.
             tree.UnsafePathError: a path would leave the artifact.
         """
-        return self._entries
-
-    def read(self, path: str) -> bytes:
-        """See `sources.tree.Tree`."""
-        blob = self._blobs.get(path)
-        if blob is None:
-            raise FileNotFoundError(path)
-        return self._store.blob(blob)
-
-    def checkout(self, directory: Path, prefix: str = "") -> None:
-        """See `sources.tree.Tree`."""
-        trees.write_out(self, directory, prefix)
-
-    @functools.cached_property
-    def _entries(self) -> tuple[Entry, ...]:
-        files = [
+        return [
             trees.Entry(trees.check_path(path), blob, _mode(mode))
             for path, mode, blob in self._store.walk(self.root)
             if mode & gitpack.KIND == gitpack.FILE
         ]
-        rules = ignore.rules(self._ignore_files(files), self._patterns)
-        return tuple(entry for entry in files if not rules.excludes(entry.path))
 
-    @functools.cached_property
-    def _blobs(self) -> dict[str, bytes]:
-        return {path: blob for path, blob, _ in self._entries}
+    def content(self, entry: Entry) -> bytes:
+        """Return what is in one of them.
 
-    def _ignore_files(self, files: Sequence[Entry]) -> list[tuple[str, str]]:
-        """Return directory and text of each ignore file, in the order of the walk."""
-        found = []
-        for path, blob, _ in files:
-            directory, _, name = path.rpartition("/")
-            if name == ignore.FILE_NAME:
-                found.append((directory, self._store.blob(blob).decode("utf-8", "surrogateescape")))
-        return sorted(found, key=lambda each: each[0].split("/") if each[0] else [])
+        Raises:
+            gitstore.DamagedError: the store has lost it.
+        """
+        return self._store.blob(entry.id)
+
+    def submodules(self) -> dict[str, str]:
+        """Return path and commit of each submodule, in the order of the walk.
+
+        Raises:
+            OSError: see `entries`.
+        """
+        return {
+            trees.check_path(path): commit.hex()
+            for path, mode, commit in self._store.walk(self.root)
+            if mode & gitpack.KIND == gitpack.SUBMODULE
+        }
 
 
 def _mode(git_mode: int) -> int:

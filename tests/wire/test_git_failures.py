@@ -385,8 +385,8 @@ async def test_compacted_store_keeps_what_is_read_and_goes_on(
     repo.push({"a": "0", "big": "text " * 1000})
     repository = git.Repository(git_server.url("fleet"))
     async with gitfetch.running(tmp_path / "stores") as fetching:
-        old = (await fetching.commit(repository)).tree(None)
-        store = old._store
+        commit = await fetching.commit(repository)
+        old, store = commit.tree(None), commit.store
         for turn in range(1, 4):
             repo.push({"a": str(turn)})
             await fetching.commit(repository)
