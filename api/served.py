@@ -67,13 +67,7 @@ def _git_repository(obj: GitRepository) -> Iterator[str]:
     spec = obj.spec
     if spec.provider not in GIT_PROVIDERS:
         yield f"provider={spec.provider}"
-    yield from _set(
-        ("include", spec.include),
-        ("recurseSubmodules", spec.recurse_submodules),
-        ("sparseCheckout", spec.sparse_checkout),
-        ("verify", spec.verify),
-        ("serviceAccountName", spec.service_account_name),
-    )
+    yield from _set(("serviceAccountName", spec.service_account_name))
 
 
 def _oci_repository(obj: OCIRepository) -> Iterator[str]:

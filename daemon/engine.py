@@ -188,6 +188,7 @@ class Engine:
             wakes.append((new.ref(name), str(new.ref(name))))
         if kind is kinds.GIT_REPOSITORY:
             wakes += triggers.on_source(name, old, new, everything)
+            wakes += triggers.on_included(name, old, new, self.context.gitrepositories.items())
             wakes += instance.on_sync(name, old, new)
         return wakes
 

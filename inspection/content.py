@@ -19,7 +19,7 @@ from daemon import kinds, report
 from inspection import failure, objects
 from kube import errors
 from reconcilers import dependencies
-from reconcilers.gitrepository import remote
+from reconcilers.gitrepository import content, remote
 from runtime.errors import GitOpsError
 from sources import artifact as artifacts
 from sources import giterrors, gitref, localtree
@@ -158,13 +158,18 @@ async def _fetched(
     context: ClusterContext, source: GitRepository, revision: str, item: Kustomization
 ) -> Content:
     """Fetch a revision of a source's repository into the command's own store."""
+    if source.spec.include:
+        raise failure.CommandError(
+            f"--revision {revision}: GitRepository/{source.metadata.namespace}/"
+            f"{source.metadata.name} includes other artifacts; build from a directory with --path"
+        )
     try:
         repository = await remote.repository(context, source)
         candidate, reference = await _resolve(context, repository, revision)
         commit = await context.git.fetch(repository, reference, candidate)
+        tree = await content.compose(context, source, repository, commit)
     except (GitOpsError, CredentialsError) as err:
         raise failure.CommandError(f"--revision {revision}: {err}") from err
-    tree = commit.tree(source.spec.ignore)
     return Content(item, tree, report.short_revision(commit.revision))
 
 

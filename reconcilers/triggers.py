@@ -74,6 +74,31 @@ def on_source(
     return [(item.ref(cluster), cause) for item in dependencies.in_order(users)]
 
 
+def on_included(
+    cluster: str,
+    old: GitRepository | None,
+    new: GitRepository | None,
+    repositories: Iterable[GitRepository],
+) -> Wakes:
+    """Return the GitRepositories to wake because one that they include has changed.
+
+    Its artifact counts, and its spec: what it includes may have made a circle, or opened one.
+    """
+    if new is None:
+        return []
+    is_same = old is not None and old.metadata.generation == new.metadata.generation
+    artifact = new.status.artifact
+    if is_same and (artifact is None or _is_same(old.status.artifact if old else None, artifact)):
+        return []
+    namespace, name = new.metadata.namespace, new.metadata.name
+    return [
+        (item.ref(cluster), f"GitRepository/{namespace}/{name}")
+        for item in repositories
+        if item.metadata.namespace == namespace
+        and any(each.repository.name == name for each in item.spec.include)
+    ]
+
+
 def on_kustomization(
     cluster: str,
     old: Kustomization | None,

@@ -209,6 +209,14 @@ class GitFetcher:
         """Throw away what is stored of a repository, after a `gitstore.DamagedError`."""
         await (await self._mirror(repository)).reset()
 
+    async def mend(self, repository: Repository, error: gitstore.DamagedError) -> None:
+        """Throw away the store that an error is about; the repository's where that is unknown."""
+        damaged = [
+            mirror for mirror in self._mirrors.values() if mirror.store.directory == error.directory
+        ]
+        for mirror in damaged or [await self._mirror(repository)]:
+            await mirror.reset()
+
     async def tidy(self, repository: Repository) -> None:
         """Give memory back, and compact the repository's store if it has grown too much.
 

@@ -61,6 +61,9 @@ MAX_PATH = 4096
 class DamagedError(OSError):
     """The store lacks something it should have, or has it in pieces."""
 
+    directory: Path | None = None
+    """Where the store lies, if it was told."""
+
 
 class TooLargeError(Exception):
     """A tree that is larger than anything sensible."""
@@ -284,10 +287,14 @@ class Store:
 
     @contextmanager
     def _reading(self) -> Iterator[DiskObjectStore]:
-        with self._lock, translating():
-            if self._objects is None:
-                self._objects = gitpack.open_objects(self.objects_directory)
-            yield self._objects
+        try:
+            with self._lock, translating():
+                if self._objects is None:
+                    self._objects = gitpack.open_objects(self.objects_directory)
+                yield self._objects
+        except DamagedError as err:
+            err.directory = self.directory
+            raise
 
     def trim(self) -> None:
         """Unmap the packs of a large store: mapped pages count as the daemon's memory."""

@@ -133,10 +133,10 @@ class Attempt(Generic[S]):
             if error.reason == meta.NOT_SERVED:
                 self.clear(*self._source.failures)
             else:
-                self.set(self.condition, "True", error.reason, error.message)
+                self._fail(error)
             self.set(meta.STALLED, "True", error.reason, error.message)
             return self._summary(self.obj.metadata.generation)
-        self.set(self.condition, "True", error.reason, error.message)
+        self._fail(error)
         self.clear(meta.STALLED)
         self.set(
             meta.RECONCILING, "True", meta.PROGRESSING_WITH_RETRY, self.progress or IN_PROGRESS
@@ -148,11 +148,19 @@ class Attempt(Generic[S]):
         ready = conditions.get(self._was.conditions, meta.READY)
         return ready is None or (ready.reason, ready.message) != (error.reason, error.message)
 
+    def _fail(self, error: GitOpsError) -> None:
+        status: conditions.Status = "False" if self.condition in objects.POSITIVE else "True"
+        self.set(self.condition, status, error.reason, error.message)
+
     def _summary(self, observed_generation: int) -> Status:
+        order = self._source.order
+        if self.condition in objects.POSITIVE:
+            # A negative condition would come first, and the retry is not what there is to tell.
+            order = tuple(each for each in order if each != meta.RECONCILING)
         summarised = conditions.summarise(
             self.conditions,
-            order=self._source.order,
-            negative=set(self._source.order) - objects.POSITIVE,
+            order=order,
+            negative=set(order) - objects.POSITIVE,
             generation=self.obj.metadata.generation,
             now=self._now,
         )

@@ -214,13 +214,13 @@ async def test_credentials_come_from_the_secret(desk: Desk, namespace: str, tmp_
 
 @pytest.mark.usefixtures("repo")
 async def test_field_that_is_not_served_stalls_and_is_named(source: Source) -> None:
-    await source.apply(recurseSubmodules=True)
+    await source.apply(provider="azure")
     await source.fails(TerminalError)
     found = source.conditions
     assert found["Stalled"][:2] == ("True", "FieldNotServed")
-    assert "spec.recurseSubmodules" in found["Ready"][2]
+    assert "spec.provider=azure" in found["Ready"][2]
     assert source.status["observedGeneration"] == 1
-    await source.apply(recurseSubmodules=False)
+    await source.apply(provider="generic")
     await source.reconcile()
     assert set(source.conditions) == {"Ready", "ArtifactInStorage"}
 

@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 
 
 class Source:
-    """The GitRepository ``fleet`` of a test."""
+    """A GitRepository of a test, called as the repository that it follows."""
 
-    def __init__(self, desk: Desk, server: GitServer, namespace: str) -> None:
+    def __init__(self, desk: Desk, server: GitServer, namespace: str, name: str = "fleet") -> None:
         self.desk = desk
         self.server = server
         self.namespace = namespace
+        self.name = name
         self.reconciler = gitrepository.reconciler(desk.context)
         self.live: dict[str, Any] = {}
         """The object after the last run."""
@@ -43,7 +44,7 @@ class Source:
     async def apply(self, *, annotations: dict[str, str] | None = None, **spec: Any) -> None:
         """Write it as a user would."""
         base = {
-            "url": self.server.url("fleet"),
+            "url": self.server.url(self.name),
             "interval": "1m",
             "timeout": "60s",
             "ref": {"branch": "main"},
@@ -53,7 +54,7 @@ class Source:
                 "apiVersion": "source.toolkit.fluxcd.io/v1",
                 "kind": "GitRepository",
                 "metadata": {
-                    "name": "fleet",
+                    "name": self.name,
                     "namespace": self.namespace,
                     "annotations": annotations or {},
                 },
@@ -64,13 +65,13 @@ class Source:
     async def reconcile(self) -> Result:
         """Run once, and read what became of it."""
         try:
-            return await self.desk.reconcile(self.reconciler, self.namespace, "fleet")
+            return await self.desk.reconcile(self.reconciler, self.namespace, self.name)
         finally:
             await self.read()
 
     async def read(self) -> None:
         with suppress(errors.NotFound):
-            self.live = await self.desk.live(GitRepository, self.namespace, "fleet")
+            self.live = await self.desk.live(GitRepository, self.namespace, self.name)
 
     async def fails(self, kind: type[Exception] = TransientError) -> None:
         with pytest.raises(kind):
@@ -101,3 +102,9 @@ class Source:
         """The files in the stored artifact."""
         with tarfile.open(self.file) as archive:
             return [member.name for member in archive if member.isfile()]
+
+    def files(self) -> dict[str, str]:
+        """The files in the stored artifact, and what is in them."""
+        with tarfile.open(self.file) as archive:
+            members = [member for member in archive if member.isfile()]
+            return {each.name: archive.extractfile(each).read().decode() for each in members}  # type: ignore[union-attr]  # it is a file

@@ -105,7 +105,18 @@ def ssh(kind: str = "ed25519") -> Iterator[Signer]:
     """Make an SSH key."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "key")
-        keygen = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "ada@example.com", "-f", path]
+        keygen = [
+            "ssh-keygen",
+            "-q",
+            "-t",
+            kind,
+            "-N",
+            "",
+            "-C",
+            "ada@example.com",
+            "-f",
+            str(path),
+        ]
         subprocess.run(keygen, check=True)
         listed = subprocess.check_output(["ssh-keygen", "-l", "-f", path], text=True)
         public = path.with_suffix(".pub").read_bytes()

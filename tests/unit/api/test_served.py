@@ -35,10 +35,6 @@ def unserved(kind: Any, base: dict[str, Any], change: dict[str, Any]) -> tuple[s
     ("change", "path"),
     [
         ({"provider": "aws"}, "provider=aws"),
-        ({"include": [{"repository": {"name": "a"}}]}, "include"),
-        ({"recurseSubmodules": True}, "recurseSubmodules"),
-        ({"sparseCheckout": ["a"]}, "sparseCheckout"),
-        ({"verify": {"secretRef": {"name": "a"}}}, "verify"),
         ({"serviceAccountName": "a"}, "serviceAccountName"),
     ],
 )
@@ -50,7 +46,9 @@ def test_a_git_repository_names_what_is_not_served(change: dict[str, Any], path:
     "change",
     [{}, {"url": "ssh://git@host/repo"}, {"provider": "generic"}, {"provider": "github"},
      {"proxySecretRef": {"name": "a"}}, {"secretRef": {"name": "a"}}, {"ref": {"semver": ">1"}},
-     {"ignore": ""}, {"suspend": True}, {"include": []}],
+     {"ignore": ""}, {"suspend": True}, {"include": [{"repository": {"name": "a"}}]},
+     {"recurseSubmodules": True}, {"sparseCheckout": ["a"]},
+     {"verify": {"secretRef": {"name": "a"}}}],
 )  # fmt: skip
 def test_a_git_repository_of_this_version_is_served(change: dict[str, Any]) -> None:
     assert unserved(GitRepository, GIT, change) == ()

@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from api import meta
+from api.artifact import Artifact
 from api.source import GitRepository
-from reconcilers.gitrepository import content
+from reconcilers.gitrepository import content, includes, verification
 from reconcilers.source import objects
 from reconcilers.source.attempt import IN_PROGRESS, Attempt
 from runtime import conditions
@@ -47,6 +48,7 @@ def attempt(
     generation: int = 1,
     annotations: dict[str, str] | None = None,
     ignore: str | None = None,
+    spec: dict[str, Any] | None = None,
     **status: Any,
 ) -> Attempt[GitRepository]:
     document = {
@@ -56,7 +58,7 @@ def attempt(
             "generation": generation,
             "annotations": annotations or {},
         },
-        "spec": {"url": "https://host/x", "interval": "1m", "ignore": ignore},
+        "spec": {"url": "https://host/x", "interval": "1m", "ignore": ignore, **(spec or {})},
         "status": {"observedGeneration": 1, "conditions": list(found), **status},
     }
     source = objects.Source(GitRepository, content.produce)
@@ -164,12 +166,115 @@ def test_absent_and_empty_ignore_differ(
     observed: str | None, wanted: str | None, is_current: bool
 ) -> None:
     run = attempt(ignore=wanted, observedIgnore=observed, artifact=ARTIFACT)
-    assert content._is_current(run, gitref.Candidate(SHA, "main")) == is_current
+    assert content._is_current(run, gitref.Candidate(SHA, "main"), ()) == is_current
 
 
 def test_other_revision_or_no_artifact_is_not_current() -> None:
-    assert not content._is_current(attempt(artifact=ARTIFACT), gitref.Candidate(SHA, "dev"))
-    assert not content._is_current(attempt(), gitref.Candidate(SHA, "main"))
+    assert not content._is_current(attempt(artifact=ARTIFACT), gitref.Candidate(SHA, "dev"), ())
+    assert not content._is_current(attempt(), gitref.Candidate(SHA, "main"), ())
+
+
+OTHER = ARTIFACT | {"digest": "sha256:01", "revision": f"main@sha1:{'b' * 40}"}
+INCLUDE = [{"repository": {"name": "o"}, "fromPath": "a", "toPath": "b"}]
+VERIFY = {"secretRef": {"name": "keys"}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "included", "is_current"),
+    [
+        ({"recurseSubmodules": True}, {}, [], False),
+        ({"recurseSubmodules": True}, {"observedRecurseSubmodules": True}, [], True),
+        ({}, {"observedRecurseSubmodules": True}, [], False),
+        ({"sparseCheckout": ["a"]}, {}, [], False),
+        ({"sparseCheckout": ["a"]}, {"observedSparseCheckout": ["a"]}, [], True),
+        ({"sparseCheckout": ["./a"]}, {"observedSparseCheckout": ["a"]}, [], False),
+        ({"sparseCheckout": ["a", "b"]}, {"observedSparseCheckout": ["b", "a"]}, [], False),
+        ({"include": INCLUDE}, {}, [OTHER], False),
+        (
+            {"include": INCLUDE},
+            {"observedInclude": INCLUDE, "includedArtifacts": [OTHER]},
+            [OTHER],
+            True,
+        ),
+        (
+            {"include": INCLUDE},
+            {"observedInclude": INCLUDE, "includedArtifacts": [OTHER]},
+            [OTHER | {"digest": "sha256:02"}],
+            False,
+        ),
+        (
+            {"include": INCLUDE},
+            {"observedInclude": INCLUDE, "includedArtifacts": [OTHER]},
+            [OTHER | {"revision": "x"}],
+            False,
+        ),
+        (
+            {"include": [INCLUDE[0] | {"toPath": "c"}]},
+            {"observedInclude": INCLUDE, "includedArtifacts": [OTHER]},
+            [OTHER],
+            False,
+        ),
+        ({}, {"observedInclude": INCLUDE, "includedArtifacts": [OTHER]}, [], False),
+        ({"verify": VERIFY}, {}, [], False),
+        ({"verify": VERIFY}, {"sourceVerificationMode": "HEAD"}, [], True),
+        ({"verify": VERIFY | {"mode": "head"}}, {"sourceVerificationMode": "HEAD"}, [], True),
+        ({"verify": VERIFY | {"mode": "Tag"}}, {"sourceVerificationMode": "HEAD"}, [], False),
+        ({"verify": VERIFY | {"mode": "HEAD"}}, {"sourceVerificationMode": "Tag"}, [], False),
+        ({"verify": VERIFY | {"mode": "TagAndHEAD"}}, {"sourceVerificationMode": "Tag"}, [], False),
+        ({"verify": VERIFY | {"mode": "Tag"}}, {"sourceVerificationMode": "TagAndHEAD"}, [], True),
+        ({}, {"sourceVerificationMode": "HEAD"}, [], True),
+    ],
+)
+def test_what_shapes_the_content_decides_whether_the_artifact_is_current(
+    spec: dict[str, Any],
+    status: dict[str, Any],
+    included: list[dict[str, Any]],
+    *,
+    is_current: bool,
+) -> None:
+    run = attempt(spec=spec, artifact=ARTIFACT, **status)
+    artifacts = msgspec.convert(included, tuple[Artifact, ...])
+    assert content._is_current(run, gitref.Candidate(SHA, "main"), artifacts) == is_current
+
+
+def including(name: str, *names: str) -> GitRepository:
+    found = attempt(spec={"include": [{"repository": {"name": each}} for each in names]}).obj
+    metadata = msgspec.structs.replace(found.metadata, name=name)
+    return msgspec.structs.replace(found, metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("others", "way"),
+    [
+        ({}, []),
+        ({"b": ("c",), "c": ()}, []),
+        ({"b": ("a",)}, ["a", "b", "a"]),
+        ({"b": ("c",), "c": ("x", "a")}, ["a", "b", "c", "a"]),
+        ({"b": ("c",), "c": ("b",)}, []),
+    ],
+)
+def test_circle_is_found_by_its_members_alone(
+    others: dict[str, tuple[str, ...]], way: list[str]
+) -> None:
+    found = {name: including(name, *names) for name, names in others.items()}
+    assert includes.cycle(including("a", "b"), found.get) == way
+
+
+def test_failed_verification_is_told_by_its_own_condition_and_forgotten_by_the_next_run() -> None:
+    run = attempt(condition(meta.ARTIFACT_IN_STORAGE), artifact=ARTIFACT)
+    run.condition = meta.SOURCE_VERIFIED
+    status = run.failed(TransientError("InvalidCommitSignature", "it is not signed"))
+    assert ready(status.conditions) == ("False", "InvalidCommitSignature", "it is not signed")
+    assert conditions.get(status.conditions, meta.FETCH_FAILED) is None
+    again = attempt(condition(meta.SOURCE_VERIFIED, "False"))
+    verification.begin(again)
+    assert conditions.get(again.conditions, meta.SOURCE_VERIFIED) is None
+
+
+def test_verified_revision_stays_so_while_the_next_is_looked_at() -> None:
+    run = attempt(condition(meta.SOURCE_VERIFIED, "True"))
+    verification.begin(run)
+    assert conditions.is_true(run.conditions, meta.SOURCE_VERIFIED)
 
 
 def test_subject_is_cut_as_flux_cuts_it() -> None:

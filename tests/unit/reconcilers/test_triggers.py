@@ -8,7 +8,7 @@ import msgspec
 
 from api import meta
 from api.artifact import Artifact
-from api.source import GitRepository, GitRepositorySpec, GitRepositoryStatus
+from api.source import GitInclude, GitRepository, GitRepositorySpec, GitRepositoryStatus
 from reconcilers import triggers
 from tests.unit.reconcilers.test_dependencies import make
 
@@ -67,6 +67,42 @@ def test_new_revision_wakes_the_users_of_the_source_in_the_order_of_their_depend
     wakes = triggers.on_source("c1", source("r1"), source("r2"), items)
     assert names(wakes) == ["a", "b"]
     assert wakes[0] == (meta.ObjectRef("c1", "Kustomization", "ns", "a"), "GitRepository/ns/repo")
+
+
+def including(name: str, *names: str, namespace: str = "ns") -> GitRepository:
+    found = source("r1")
+    include = tuple(GitInclude(repository=meta.LocalReference(name=each)) for each in names)
+    return msgspec.structs.replace(
+        found,
+        metadata=msgspec.structs.replace(found.metadata, name=name, namespace=namespace),
+        spec=msgspec.structs.replace(found.spec, include=include),
+    )
+
+
+def test_changed_artifact_wakes_the_repositories_that_include_it() -> None:
+    items = [
+        including("a", "x", "repo"),
+        including("b", "x"),
+        including("c", "repo", namespace="elsewhere"),
+    ]
+    for old, new in (
+        (None, source("r1")),
+        (source("r1"), source("r2")),
+        (source("r1"), source("r1", digest="sha256:b")),
+    ):
+        assert names(triggers.on_included("c1", old, new, items)) == ["a"]
+    assert triggers.on_included("c1", source("r1"), source("r1"), items) == []
+    assert triggers.on_included("c1", source("r1"), None, items) == []
+    wakes = triggers.on_included("c1", source("r1"), source("r2"), items)
+    assert wakes == [(meta.ObjectRef("c1", "GitRepository", "ns", "a"), "GitRepository/ns/repo")]
+
+
+def test_other_spec_of_an_included_repository_may_have_opened_a_circle() -> None:
+    old = including("repo", "a")
+    new = msgspec.structs.replace(
+        including("repo"), metadata=msgspec.structs.replace(old.metadata, generation=2)
+    )
+    assert names(triggers.on_included("c1", old, new, [including("a", "repo")])) == ["a"]
 
 
 def test_artifact_that_was_lost_and_made_again_wakes_who_missed_it() -> None:
