@@ -72,6 +72,16 @@ def rules(files: Iterable[tuple[str, str]], ignore: str | None) -> Rules:
     return Rules([*_words(_VERSION_CONTROL), *(user or _words(_DEFAULT))])
 
 
+def only(text: str, ignore: str | None) -> Rules:
+    """Combine the patterns for a bucket, which has no built-in ones.
+
+    Args:
+        text: of the ``.sourceignore`` in the bucket's root.
+        ignore: ``spec.ignore``, which comes last and so wins.
+    """
+    return Rules([*_parse(text, ""), *_parse(ignore or "", "")])
+
+
 def _words(text: str) -> Iterator[_Pattern]:
     return (_pattern(word, "") for word in text.split())
 

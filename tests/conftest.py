@@ -26,6 +26,8 @@ from tests.support import api
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from tests.support import s3
+
 CONTROLLERS_OWN = ("serviceaccounts/default", "configmaps/kube-root-ca.crt")
 """What kube-controller-manager puts into a new namespace, in its own time."""
 _OURS = ["api", "runtime", "kube", "sources", "notify", "reconcilers", "daemon", "inspection"]
@@ -89,6 +91,15 @@ def namespace(admin: Api) -> Iterator[str]:
 def git_server(tmp_path: Path) -> Iterator[GitServer]:
     """A Git server over HTTP that asks for no credentials."""
     with GitServer(tmp_path / "git") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Server]:
+    """An S3-compatible server that verifies signatures, for this session."""
+    from tests.support import s3
+
+    with s3.running(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 
