@@ -19,6 +19,8 @@ import msgspec
 from msgspec import inspect as shapes
 
 from api import block_yaml, meta, rules
+from api.bucket import Bucket
+from api.external import ExternalArtifact
 from api.helm import HelmRelease
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
@@ -34,6 +36,8 @@ Schema: TypeAlias = dict[str, Any]
 KINDS: Final[tuple[type[meta.CustomObject], ...]] = (
     GitRepository,
     OCIRepository,
+    Bucket,
+    ExternalArtifact,
     Kustomization,
     HelmRelease,
     Receiver,

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
+from api.bucket import AWS, GCP, Bucket
+from api.external import ExternalArtifact
 from api.instance import Cluster, FluxInstance, Sync
 from api.kustomize import Kustomization, Patch
 from api.notification import Receiver
@@ -20,7 +22,15 @@ from api.source import GitRepository
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-AnyKind: TypeAlias = GitRepository | OCIRepository | Kustomization | Receiver | FluxInstance
+AnyKind: TypeAlias = (
+    GitRepository
+    | OCIRepository
+    | Bucket
+    | ExternalArtifact
+    | Kustomization
+    | Receiver
+    | FluxInstance
+)
 
 RECEIVER_TYPES: Final = frozenset({"github", "generic", "generic-hmac"})
 COMPONENTS: Final = frozenset(
@@ -41,8 +51,10 @@ def unserved(obj: AnyKind) -> tuple[str, ...]:
             found = _git_repository(obj)
         case OCIRepository():
             found = _oci_repository(obj)
-        case Kustomization():
-            found = _kustomization(obj)
+        case Bucket():
+            found = _bucket(obj)
+        case ExternalArtifact() | Kustomization():
+            found = iter(())
         case Receiver():
             found = _receiver(obj)
         case FluxInstance():
@@ -79,9 +91,14 @@ def _oci_repository(obj: OCIRepository) -> Iterator[str]:
     yield from _set(("verify", spec.verify))
 
 
-def _kustomization(obj: Kustomization) -> Iterator[str]:
-    if obj.spec.source_ref.kind != GitRepository.KIND:
-        yield f"sourceRef.kind={obj.spec.source_ref.kind}"
+def _bucket(obj: Bucket) -> Iterator[str]:
+    """Name what takes an identity that a cloud gives to what runs inside it."""
+    spec = obj.spec
+    if spec.provider in {AWS, GCP} and spec.secret_ref is None:
+        yield f"provider={spec.provider} without spec.secretRef"
+    if spec.sts and spec.sts.provider == AWS:
+        yield f"sts.provider={AWS}"
+    yield from _set(("serviceAccountName", spec.service_account_name))
 
 
 def _receiver(obj: Receiver) -> Iterator[str]:

@@ -210,7 +210,9 @@ class ManagedCluster:
             since=self._since,
             server=self._server,
             version=self._version,
-            kinds=tuple(self._kind(kind) for kind in kinds.ALL) if engine else (),
+            kinds=tuple(self._kind(kind) for kind in kinds.ALL if kind.is_reconciled)
+            if engine
+            else (),
             watches=_watches(engine) if engine else {},
             rows=engine.rows() if engine else (),
         )

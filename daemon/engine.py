@@ -186,7 +186,7 @@ class Engine:
         wakes: triggers.Wakes = []
         if triggers.needs_reconcile(old, new):
             wakes.append((new.ref(name), str(new.ref(name))))
-        if kind is kinds.GIT_REPOSITORY:
+        if kind.controller is kinds.SOURCES:
             wakes += triggers.on_source(name, old, new, everything)
             wakes += triggers.on_included(name, old, new, self.context.gitrepositories.items())
             wakes += instance.on_sync(name, old, new)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from api.bucket import Bucket
+from api.external import ExternalArtifact
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
 from api.notification import Receiver
@@ -30,7 +32,7 @@ class Component:
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """What it reconciles, in the order of `ALL`."""
-        return tuple(kind for kind in ALL if kind.controller is self)
+        return tuple(kind for kind in ALL if kind.controller is self and kind.is_reconciled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Kind:
     """The typed model."""
     controller: Component
     """What reconciles it where Flux runs in the cluster."""
+    is_reconciled: bool = True
+    """Whether its objects are reconciled, or only read: somebody else writes their status."""
 
     @property
     def name(self) -> str:
@@ -75,10 +79,20 @@ NOTIFICATIONS = _flux("notification-controller")
 INSTANCE = Kind(FluxInstance, OPERATOR)
 GIT_REPOSITORY = Kind(GitRepository, SOURCES)
 OCI_REPOSITORY = Kind(OCIRepository, SOURCES)
+BUCKET = Kind(Bucket, SOURCES)
+EXTERNAL_ARTIFACT = Kind(ExternalArtifact, SOURCES, is_reconciled=False)
 KUSTOMIZATION = Kind(Kustomization, KUSTOMIZATIONS)
 RECEIVER = Kind(Receiver, NOTIFICATIONS)
 
-ALL = (INSTANCE, GIT_REPOSITORY, OCI_REPOSITORY, KUSTOMIZATION, RECEIVER)
+ALL = (
+    INSTANCE,
+    GIT_REPOSITORY,
+    OCI_REPOSITORY,
+    BUCKET,
+    EXTERNAL_ARTIFACT,
+    KUSTOMIZATION,
+    RECEIVER,
+)
 """Every kind, in the order in which a new cluster needs them."""
 BY_NAME = {kind.name: kind for kind in ALL}
 COMPONENTS = tuple(dict.fromkeys(kind.controller for kind in ALL))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daemon import kinds
-from reconcilers import gitrepository, instance, ocirepository, receiver
+from reconcilers import bucket, gitrepository, instance, ocirepository, receiver
 from reconcilers.kustomization import reconciler as kustomization
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def build(kind: Kind, context: ClusterContext) -> Reconciler:
             return gitrepository.reconciler(context)
         case kinds.OCI_REPOSITORY:
             return ocirepository.reconciler(context)
+        case kinds.BUCKET:
+            return bucket.reconciler(context)
         case kinds.KUSTOMIZATION:
             return kustomization.KustomizationReconciler(context)
         case kinds.RECEIVER:

@@ -132,10 +132,10 @@ class Limits(Section, frozen=True, kw_only=True):
     requests: Annotated[int, msgspec.Meta(ge=1, le=256)] = 32
     """Connections to one API server. 32 saturate one on two cores; more only queue there."""
     artifact_megabytes: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 512
-    """MiB that an artifact from a registry may have, packed and unpacked. Far above what manifests
-    need, far below what fills a disk: a few kilobytes can unpack to gigabytes."""
+    """MiB that what a registry or a bucket holds may have, packed and unpacked. Far above what
+    manifests need, far below what fills a disk: a few kilobytes can unpack to gigabytes."""
     artifact_files: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 100_000
-    """Files that such an artifact may hold."""
+    """Files, or objects, that such an artifact may hold."""
 
 
 class Sync(Section, frozen=True, kw_only=True):

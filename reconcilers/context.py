@@ -7,7 +7,7 @@ nothing below ``daemon/`` builds these parts by itself, so a test can wire the f
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TypeVar
 
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
@@ -60,6 +60,8 @@ class SourceStatus(Protocol):
 class ArtifactSource(Protocol):
     """An object of any kind whose status names an artifact."""
 
+    KIND: ClassVar[str]
+
     @property
     def metadata(self) -> ObjectMeta:
         """Its metadata."""
@@ -100,6 +102,8 @@ class ReconcileSettings:
     """Refuse a ``sourceRef`` into another namespace (multi-tenant lockdown)."""
     allow_remote_bases: bool = True
     """Let kustomizations name resources by URL; kustomize then downloads while it builds."""
+    allow_external_artifacts: bool = True
+    """Serve Kustomizations whose source is an ExternalArtifact, which somebody else makes."""
     strict_substitution: bool = True
     """Fail a build that uses a variable without a value, instead of taking it for empty."""
     custom_stages: frozenset[str] = frozenset()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from api.kustomize import Kustomization
     from api.meta import ObjectMeta, ObjectRef
     from api.source import GitRepository
+    from reconcilers.context import ArtifactSource
 
 Wakes = list[tuple["ObjectRef", str]]
 """Keys to wake, each with the cause; in the order in which to queue them."""
@@ -54,8 +55,8 @@ def needs_reconcile(old: HasMetadata | None, new: HasMetadata | None) -> bool:
 
 def on_source(
     cluster: str,
-    old: GitRepository | None,
-    new: GitRepository | None,
+    old: ArtifactSource | None,
+    new: ArtifactSource | None,
     kustomizations: Iterable[Kustomization],
 ) -> Wakes:
     """Return the Kustomizations to wake for a source event: its artifact appeared or changed.
@@ -66,12 +67,11 @@ def on_source(
     if new is None or artifact is None or _is_same(old.status.artifact if old else None, artifact):
         return []
     everything = list(kustomizations)
-    key = ("GitRepository", new.metadata.namespace, new.metadata.name)
+    key = dependencies.SourceKey(new.KIND, new.metadata.namespace, new.metadata.name)
     users = [item for item in everything if dependencies.source_of(item) == key]
     if old is None:
         users = [item for item in users if not _has_attempted(item, artifact.revision)]
-    cause = f"GitRepository/{new.metadata.namespace}/{new.metadata.name}"
-    return [(item.ref(cluster), cause) for item in dependencies.in_order(users)]
+    return [(item.ref(cluster), str(key)) for item in dependencies.in_order(users)]
 
 
 def on_included(

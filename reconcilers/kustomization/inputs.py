@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from api import meta, served
+from api.external import ExternalArtifact
+from api.source import GROUP
 from kube.health_rules import KSTATUS, HealthRules
 from reconcilers import dependencies, readiness
 from runtime import cel
@@ -74,7 +76,8 @@ def find_artifact(context: ClusterContext, item: Kustomization, retry_s: float) 
     """Return the artifact to apply. An artifact of a source that fails now is still applied.
 
     Raises:
-        TerminalError: the source is in another namespace and the settings forbid that.
+        TerminalError: the source is in another namespace, or is made by somebody else, and the
+            settings forbid that.
         WaitingError: there is no such source, or it has no artifact yet.
     """
     key = dependencies.source_of(item)
@@ -84,11 +87,17 @@ def find_artifact(context: ClusterContext, item: Kustomization, retry_s: float) 
             meta.ACCESS_DENIED,
             f"can't access '{key}', cross-namespace references have been blocked",
         )
-    source = context.gitrepositories.get(key.namespace, key.name)
+    is_external = key.kind == ExternalArtifact.KIND
+    if is_external and not context.settings.allow_external_artifacts:
+        raise TerminalError(
+            meta.ACCESS_DENIED,
+            f"can't access '{key}', ExternalArtifact feature gate is disabled",
+        )
+    source = context.source(key)
     if source is None:
         raise WaitingError(
             meta.ARTIFACT_FAILED,
-            f'gitrepositories.source.toolkit.fluxcd.io "{key.name}" not found',
+            f'{_plural(context, key.kind)}.{GROUP} "{key.name}" not found',
             requeue_after_s=retry_s,
         )
     if source.status.artifact is None:
@@ -98,6 +107,11 @@ def find_artifact(context: ClusterContext, item: Kustomization, retry_s: float) 
             requeue_after_s=NOT_READY_S,
         )
     return source.status.artifact
+
+
+def _plural(context: ClusterContext, kind: str) -> str:
+    informer = context.informers.named(kind)
+    return informer.resource.plural if informer else kind.lower()
 
 
 async def check_dependencies(context: ClusterContext, item: Kustomization, revision: str) -> None:

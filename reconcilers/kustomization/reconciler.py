@@ -328,7 +328,7 @@ class KustomizationReconciler:
     def _artifact(self, item: Kustomization) -> tuple[str, ...]:
         """Return revision and digest of what the source offers; nothing where there is nothing."""
         key = dependencies.source_of(item)
-        source = self._context.gitrepositories.get(key.namespace, key.name)
+        source = self._context.source(key)
         artifact = source.status.artifact if source else None
         return (artifact.revision, artifact.digest) if artifact else ()
 

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 MAX_OBJECT_BYTES: Final = 256 * 2**20
 """Bytes of one object."""
-MAX_BYTES: Final = 2**30
-"""Bytes of all objects together."""
 IGNORE_FILE_BYTES: Final = 2**20
 _BATCH: Final = 256 * 2**10
 
@@ -49,17 +47,17 @@ class Spool:
 
     Args:
         directory: a directory on disk. Making the spool blocks.
+        limit: bytes that all downloads together may have.
 
     Raises:
         OSError: the disk refuses.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, limit: int) -> None:
         # Closed by the finaliser: a spool lives as long as the tree that reads it.
         self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - see above
         weakref.finalize(self, self._file.close)
-        self.size = 0
-        """Bytes that were given out so far."""
+        self._size, self._limit = 0, limit
 
     def take(self, size: int) -> Extent:
         """Give out a stretch to write to.
@@ -67,10 +65,10 @@ class Spool:
         Raises:
             BucketError: all of them together are too much.
         """
-        extent = Extent(self.size, size)
-        self.size += size
-        if self.size > MAX_BYTES:
-            raise BucketError(f"the objects have more than {MAX_BYTES} bytes; name a prefix")
+        extent = Extent(self._size, size)
+        self._size += size
+        if self._size > self._limit:
+            raise BucketError(f"the objects have more than {self._limit} bytes; name a prefix")
         return extent
 
     def write(self, extent: Extent, data: bytes) -> None:
@@ -216,7 +214,7 @@ class _Fetch:
 
 
 async def fetch(
-    bucket: Bucket, wanted: Index, known: Known, scratch: Path, threads: Threads
+    bucket: Bucket, wanted: Index, known: Known, spool: Spool, threads: Threads
 ) -> Fetched:
     """Return the objects of a bucket as a tree.
 
@@ -224,7 +222,7 @@ async def fetch(
         bucket: which.
         wanted: its objects, as listed.
         known: what need not be downloaded.
-        scratch: a directory on disk for what is.
+        spool: holds what is; the tree reads from it.
         threads: reads and writes files.
 
     Raises:
@@ -240,7 +238,6 @@ async def fetch(
         for key, each in wanted.items()
         if known.etags.get(key) == each.etag and paths[key] in have
     }
-    spool = await threads.run(Spool, scratch)
     run = _Fetch(bucket, wanted, spool, threads)
     await run.run(iter([key for key in wanted if key not in kept]))
     fetched = {paths[key]: extents for key, extents in run.extents.items()}

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
 
-MAX_OBJECTS: Final = 100_000
-"""Objects that a bucket may hold below its prefix."""
 MAX_KEY: Final = 4096
 """Bytes of a key, as a path on this machine."""
 MAX_NAME: Final = 255
@@ -100,12 +98,13 @@ Index = dict[str, Listed]
 """The objects that are kept, by their keys."""
 
 
-async def listed(bucket: Bucket, prefix: str) -> Index:
+async def listed(bucket: Bucket, prefix: str, limit: int) -> Index:
     """Return every object of a bucket.
 
     Args:
         bucket: which.
         prefix: of their keys.
+        limit: how many there may be.
 
     Raises:
         MissingError: there is no such bucket.
@@ -116,8 +115,8 @@ async def listed(bucket: Bucket, prefix: str) -> Index:
     try:
         async for each in bucket.objects(prefix):
             found[each.key] = each
-            if len(found) > MAX_OBJECTS:
-                raise ListingError(f"there are more than {MAX_OBJECTS} objects; name a prefix")
+            if len(found) > limit:
+                raise ListingError(f"there are more than {limit} objects; name a prefix")
     except BucketError as err:
         if found and not isinstance(err, ListingError):
             raise ListingError(str(err)) from err

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from devcluster.gitserver import GitServer
     from runtime.controller import Result
-    from tests.support.reconciling import Desk
+    from tests.support.reconciling import Desk, Reconciler
 
 
 class Source:
@@ -37,7 +37,7 @@ class Source:
         self.server = server
         self.namespace = namespace
         self.name = name
-        self.reconciler = gitrepository.reconciler(desk.context)
+        self.reconciler: Reconciler = gitrepository.reconciler(desk.context)
         self.live: dict[str, Any] = {}
         """The object after the last run."""
 

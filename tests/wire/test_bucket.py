@@ -36,18 +36,23 @@ class Store:
     def __init__(self, s3: S3, through: Forwarder, scratch: Path, threads: Threads) -> None:
         self.s3, self.through, self.scratch, self.threads = s3, through, scratch, threads
 
-    async def fetch(
+    async def load(
         self, known: fetch.Known | None = None, prefix: str = "", patterns: str | None = None
     ) -> fetch.Fetched:
         """Do what a run does: list, filter, fetch."""
-        found = await listing.listed(self.s3, prefix)
+        found = await listing.listed(self.s3, prefix, 1000)
         text = await fetch.ignore_file(self.s3, ".sourceignore")
         wanted = listing.kept(found, text, patterns)
         known = known or fetch.Known()
-        return await fetch.fetch(self.s3, wanted, known, self.scratch, self.threads)
+        return await self.fetched(wanted, known)
+
+    async def fetched(self, wanted: listing.Index, known: fetch.Known) -> fetch.Fetched:
+        """Fetch what was listed."""
+        spool = await self.threads.run(fetch.Spool, self.scratch, 10**8)
+        return await fetch.fetch(self.s3, wanted, known, spool, self.threads)
 
     async def files(self, **options: str) -> dict[str, str]:
-        tree = (await self.fetch(**options)).tree  # type: ignore[arg-type]
+        tree = (await self.load(**options)).tree  # type: ignore[arg-type]
         return {entry.path: tree.read(entry.path).decode() for entry in tree.entries()}
 
     def downloads(self) -> list[str]:
@@ -83,7 +88,7 @@ async def test_objects_come_with_their_keys_whatever_is_in_them(
 async def test_listing_of_several_pages_is_whole(box: s3.BucketBox, tmp_path: Path) -> None:
     box.fill({f"{number:02}": "x" for number in range(11)})
     async with opened(box, tmp_path, page=3) as store:
-        assert len(await listing.listed(store.s3, "")) == 11
+        assert len(await listing.listed(store.s3, "", 1000)) == 11
         assert len(store.through.requests) == 4
 
 
@@ -104,7 +109,7 @@ async def test_revision_is_the_digest_of_keys_and_etags_in_order(
         for key, text in [("a/z", "3"), ("a/é", "1"), ("b", "2")]
     )
     async with opened(box, tmp_path) as store:
-        etags = (await store.fetch()).etags
+        etags = (await store.load()).etags
     assert listing.revision(etags) == f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
 
@@ -118,11 +123,11 @@ async def test_folders_and_the_ignore_file_are_no_files(box: s3.BucketBox, tmp_p
 async def test_only_what_changed_is_downloaded(box: s3.BucketBox, tmp_path: Path) -> None:
     box.fill({"a": "1", "b": "2", "c": "3"})
     async with opened(box, tmp_path) as store:
-        first = await store.fetch()
+        first = await store.load()
         box.fill({"b": "22", "d": "4"})
         box.delete("c")
         store.through.requests.clear()
-        second = await store.fetch(fetch.Known(first.etags, first.tree))
+        second = await store.load(fetch.Known(first.etags, first.tree))
         assert store.downloads() == [".sourceignore", "b", "d"]
         files = {each.path: second.tree.read(each.path) for each in second.tree.entries()}
         assert files == {"a": b"1", "b": b"22", "d": b"4"}
@@ -133,7 +138,7 @@ async def test_large_object_is_whole(box: s3.BucketBox, tmp_path: Path) -> None:
     body = hashlib.shake_256(b"large").digest(3_000_001)
     box.put("large", body)
     async with opened(box, tmp_path) as store:
-        assert (await store.fetch()).tree.read("large") == body
+        assert (await store.load()).tree.read("large") == body
 
 
 async def test_object_that_vanishes_after_the_listing_is_left_out(
@@ -141,9 +146,9 @@ async def test_object_that_vanishes_after_the_listing_is_left_out(
 ) -> None:
     box.fill({"a": "1", "b": "2"})
     async with opened(box, tmp_path) as store:
-        wanted = await listing.listed(store.s3, "")
+        wanted = await listing.listed(store.s3, "", 1000)
         box.delete("b")
-        got = await fetch.fetch(store.s3, wanted, fetch.Known(), tmp_path, store.threads)
+        got = await store.fetched(wanted, fetch.Known())
         assert list(got.etags) == [entry.path for entry in got.tree.entries()] == ["a"]
 
 
@@ -152,9 +157,9 @@ async def test_object_that_changes_after_the_listing_has_its_new_etag(
 ) -> None:
     box.fill({"a": "1"})
     async with opened(box, tmp_path) as store:
-        wanted = await listing.listed(store.s3, "")
+        wanted = await listing.listed(store.s3, "", 1000)
         box.fill({"a": "11"})
-        got = await fetch.fetch(store.s3, wanted, fetch.Known(), tmp_path, store.threads)
+        got = await store.fetched(wanted, fetch.Known())
         assert got.etags == {"a": hashlib.md5(b"11").hexdigest()}
         assert got.tree.read("a") == b"11"
 
@@ -164,7 +169,7 @@ async def test_wrong_secret_key_is_told_in_the_words_of_the_store(
 ) -> None:
     async with opened(box, tmp_path, replace(box.server.keys, secret_key="wrong")) as store:
         with pytest.raises(BucketError, match=r"signature.*\(SignatureDoesNotMatch\)$"):
-            await listing.listed(store.s3, "")
+            await listing.listed(store.s3, "", 1000)
 
 
 async def test_unknown_access_key_is_told_in_the_words_of_the_store(
@@ -172,13 +177,13 @@ async def test_unknown_access_key_is_told_in_the_words_of_the_store(
 ) -> None:
     async with opened(box, tmp_path, replace(box.server.keys, access_key="AKIANOBODY")) as store:
         with pytest.raises(BucketError, match=r"\(InvalidAccessKeyId\)$"):
-            await listing.listed(store.s3, "")
+            await listing.listed(store.s3, "", 1000)
 
 
 async def test_bucket_that_is_not_there_is_missing(box: s3.BucketBox, tmp_path: Path) -> None:
     async with opened(replace(box, name="not-there"), tmp_path) as store:
         with pytest.raises(MissingError):
-            await listing.listed(store.s3, "")
+            await listing.listed(store.s3, "", 1000)
 
 
 async def test_nobody_signs_nothing(box: s3.BucketBox, tmp_path: Path) -> None:
@@ -189,7 +194,9 @@ async def test_nobody_signs_nothing(box: s3.BucketBox, tmp_path: Path) -> None:
             forwarder.running() as through,
             Web(tls.SYSTEM, Proxy(through.address), tls.Contexts(), threads) as web,
         ):
-            assert list(await listing.listed(S3(web, box.place, None, SystemClock()), "")) == ["a"]
+            assert list(await listing.listed(S3(web, box.place, None, SystemClock()), "", 9)) == [
+                "a"
+            ]
             assert "authorization" not in through.heads[0].lower()
 
 
@@ -209,7 +216,7 @@ async def test_key_that_can_be_no_file_is_named(
     box.fill(dict.fromkeys(keys, "x"))
     async with opened(box, tmp_path) as store:
         with pytest.raises(ListingError) as caught:
-            await store.fetch()
+            await store.load()
     assert text in str(caught.value)
 
 

@@ -64,17 +64,20 @@ async def failure(
     """Return how a listing ends; no secret is ever told."""
     async with store(script, context=context, trust=trust, proxy=proxy) as (s3, _, _):
         with pytest.raises(BucketError) as caught:
-            await listing.listed(s3, "")
+            await listing.listed(s3, "", 1000)
     assert "hush" not in str(caught.value)
     assert "Signature=" not in str(caught.value)
     return str(caught.value)
 
 
-async def fetched(script: Callable[[str], Iterable[bytes | float]], directory: Path) -> bytes:
+async def fetched(
+    script: Callable[[str], Iterable[bytes | float]], directory: Path, limit: int = 1000
+) -> bytes:
     """Return what comes of an object of ten bytes."""
     wanted = {"a": Listed("a", "1", 10)}
     async with store(script) as (s3, _, threads):
-        got = await fetch.fetch(s3, wanted, fetch.Known(), directory, threads)
+        spool = await threads.run(fetch.Spool, directory, limit)
+        got = await fetch.fetch(s3, wanted, fetch.Known(), spool, threads)
         return got.tree.read("a")
 
 
@@ -98,7 +101,7 @@ async def test_refusal_without_words_has_its_status() -> None:
 async def test_server_that_is_busy_is_asked_three_times() -> None:
     async with store(lambda _: [faults.answer(b"", "503 Slow Down")]) as (s3, server, _):
         with pytest.raises(BucketError, match="answered 503"):
-            await listing.listed(s3, "")
+            await listing.listed(s3, "", 1000)
         assert len(server.heads) == 3
 
 
@@ -117,7 +120,7 @@ async def test_listing_that_goes_on_for_ever_is_ended() -> None:
     )
     async with store(lambda _: [faults.answer(body)]) as (s3, server, _):
         with pytest.raises(listing.ListingError, match="does not go on"):
-            await listing.listed(s3, "")
+            await listing.listed(s3, "", 1000)
         assert len(server.heads) == 2
 
 
@@ -133,11 +136,10 @@ async def test_listing_larger_than_any_is_not_read_into_memory(
     assert text.endswith("sends more than 1000 bytes")
 
 
-async def test_bucket_of_more_objects_than_any_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(listing, "MAX_OBJECTS", 0)
-    assert "more than 0 objects" in await failure(lambda _: [faults.answer(ONE)])
+async def test_bucket_of_more_objects_than_allowed_is_refused() -> None:
+    async with store(lambda _: [faults.answer(ONE)]) as (s3, _, _):
+        with pytest.raises(listing.ListingError, match="more than 0 objects; name a prefix"):
+            await listing.listed(s3, "", 0)
 
 
 # Regions ----------------------------------------------------------------------------------------
@@ -153,15 +155,15 @@ def elsewhere(head: str) -> list[bytes | float]:
 
 async def test_region_that_the_store_names_is_signed_for() -> None:
     async with store(elsewhere) as (s3, server, _):
-        assert await listing.listed(s3, "") == {}
-        assert await listing.listed(s3, "") == {}
+        assert await listing.listed(s3, "", 1000) == {}
+        assert await listing.listed(s3, "", 1000) == {}
         assert len(server.heads) == 3
 
 
 async def test_region_of_the_spec_is_signed_for_whatever_the_store_names() -> None:
     async with store(elsewhere, region="eu-south-1") as (s3, server, _):
         with pytest.raises(BucketError):
-            await listing.listed(s3, "")
+            await listing.listed(s3, "", 1000)
         assert "/eu-south-1/s3/" in server.heads[0]
         assert len(server.heads) == 1
 
@@ -192,7 +194,7 @@ async def test_server_that_drips_is_ended_by_the_deadline() -> None:
     async with store(drip) as (s3, _, _):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
-                await listing.listed(s3, "")
+                await listing.listed(s3, "", 1000)
 
 
 # Lengths ----------------------------------------------------------------------------------------
@@ -224,12 +226,9 @@ async def test_object_larger_than_any_is_refused(
         await fetched(lambda _: [faults.answer(b"0123456789")], tmp_path)
 
 
-async def test_objects_of_more_bytes_than_any_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fetch, "MAX_BYTES", 9)
+async def test_objects_of_more_bytes_than_allowed_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BucketError, match="have more than 9 bytes; name a prefix"):
-        await fetched(lambda _: [faults.answer(b"0123456789")], tmp_path)
+        await fetched(lambda _: [faults.answer(b"0123456789")], tmp_path, limit=9)
 
 
 async def test_object_that_cannot_be_read_is_not_taken_for_a_missing_one(tmp_path: Path) -> None:
@@ -244,7 +243,7 @@ async def test_disk_that_is_full_is_no_failure_of_the_store(tmp_path: Path) -> N
 
     wanted = {"a": Listed("a", "1", 10)}
     async with store(lambda _: [faults.answer(b"0123456789")]) as (s3, _, threads):
-        run = fetch._Fetch(s3, wanted, FullSpool(tmp_path), threads)
+        run = fetch._Fetch(s3, wanted, FullSpool(tmp_path, 1000), threads)
         with pytest.raises(OSError, match="No space left"):
             await run.run(iter(["a"]))
 
@@ -270,7 +269,7 @@ async def test_certificate_of_a_given_authority_is_trusted() -> None:
     async with store(
         lambda _: [faults.answer(EMPTY)], context=served(authority), trust=trust(authority)
     ) as (s3, _, _):
-        assert await listing.listed(s3, "") == {}
+        assert await listing.listed(s3, "", 1000) == {}
 
 
 async def test_certificate_of_an_unknown_authority_is_refused() -> None:
@@ -293,7 +292,7 @@ async def listing_of(place: Place) -> str:
         Web(tls.SYSTEM, None, tls.Contexts(), threads) as client,
     ):
         with pytest.raises(BucketError) as caught:
-            await listing.listed(S3(client, place, KEYS, SystemClock()), "")
+            await listing.listed(S3(client, place, KEYS, SystemClock()), "", 1000)
     return str(caught.value)
 
 

@@ -8,12 +8,15 @@ import msgspec
 import pytest
 
 from api import served
+from api.bucket import Bucket
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
 from api.notification import Receiver
 from api.source import GitRepository
 
 GIT = {"url": "https://host/repo", "interval": "1m"}
+BUCKET = {"bucketName": "b", "endpoint": "host", "interval": "1m"}
+SECRET = {"secretRef": {"name": "s"}}
 KUSTOMIZATION = {
     "interval": "1m",
     "prune": True,
@@ -54,9 +57,37 @@ def test_a_git_repository_of_this_version_is_served(change: dict[str, Any]) -> N
     assert unserved(GitRepository, GIT, change) == ()
 
 
-def test_a_kustomization_names_a_kind_of_source_that_is_not_served() -> None:
-    change = {"sourceRef": {"kind": "Bucket", "name": "b"}}
-    assert unserved(Kustomization, KUSTOMIZATION, change) == ("spec.sourceRef.kind=Bucket",)
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"provider": "aws"}, "provider=aws without spec.secretRef"),
+        ({"provider": "gcp"}, "provider=gcp without spec.secretRef"),
+        (
+            SECRET | {"provider": "aws", "sts": {"provider": "aws", "endpoint": "https://sts"}},
+            "sts.provider=aws",
+        ),
+        ({"provider": "azure", "serviceAccountName": "a"}, "serviceAccountName"),
+    ],
+)
+def test_a_bucket_names_what_a_cloud_gives_to_its_own(change: dict[str, Any], path: str) -> None:
+    assert unserved(Bucket, BUCKET, change) == (f"spec.{path}",)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, SECRET, SECRET | {"provider": "aws"}, SECRET | {"provider": "gcp"}, {"provider": "azure"},
+     {"sts": {"provider": "ldap", "endpoint": "https://sts"}}, {"certSecretRef": {"name": "a"}},
+     {"proxySecretRef": {"name": "a"}}, {"insecure": True, "region": "r", "prefix": "p"},
+     {"ignore": "*"}, {"suspend": True}],
+)  # fmt: skip
+def test_a_bucket_of_this_version_is_served(change: dict[str, Any]) -> None:
+    assert unserved(Bucket, BUCKET, change) == ()
+
+
+@pytest.mark.parametrize("kind", ["GitRepository", "OCIRepository", "Bucket", "ExternalArtifact"])
+def test_a_kustomization_of_any_source_is_served(kind: str) -> None:
+    change = {"sourceRef": {"kind": kind, "name": "s"}}
+    assert unserved(Kustomization, KUSTOMIZATION, change) == ()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,303 @@
+"""Buckets on a real API server and a real S3-compatible server: status, events, and their cost."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from runtime.errors import TerminalError
+from sources.bucket import listing
+from tests.support import faults, forwarder, reconciling
+from tests.support.bucketsource import BucketSource
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from devcluster.access import Access
+    from tests.support import s3
+    from tests.support.reconciling import Desk
+
+EMPTY = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+
+
+@pytest.fixture
+async def desk(cluster: Access, tmp_path: Path) -> AsyncIterator[Desk]:
+    async with reconciling.running(cluster, tmp_path) as each:
+        yield each
+
+
+@pytest.fixture
+def box(s3_server: s3.Server) -> s3.BucketBox:
+    box = s3_server.bucket()
+    box.fill({"app.yaml": "a: 1\n", "base/b.yaml": "b: 1\n"})
+    return box
+
+
+@pytest.fixture
+async def source(desk: Desk, box: s3.BucketBox, namespace: str) -> BucketSource:
+    source = BucketSource(desk, box, namespace)
+    await source.secret()
+    return source
+
+
+def revision(**objects: str) -> str:
+    """Return the revision of objects by the names of their files, ``.yaml`` left out."""
+    etags = {
+        f"{key}.yaml".replace("_", "/"): hashlib.md5(text.encode()).hexdigest()
+        for key, text in objects.items()
+    }
+    return listing.revision(etags)
+
+
+def failed(source: BucketSource) -> tuple[str, str]:
+    """Return reason and message of the failure that both conditions tell."""
+    conditions = source.conditions
+    assert conditions["Ready"] == ("False", *conditions["FetchFailed"][1:])
+    return conditions["FetchFailed"][1:]
+
+
+async def test_first_reconcile_stores_an_artifact_and_reports_it(source: BucketSource) -> None:
+    await source.apply()
+    result = await source.reconcile()
+    assert result.requeue_after_s == 60
+    expected = revision(app="a: 1\n", base_b="b: 1\n")
+    stored = ("True", "Succeeded", f"stored artifact: revision '{expected}'")
+    assert source.conditions == {"Ready": stored, "ArtifactInStorage": stored}
+    assert source.status["observedGeneration"] == 1
+    artifact = source.status["artifact"]
+    folder = f"bucket/{source.namespace}/fleet"
+    assert artifact["path"] == f"{folder}/{expected.removeprefix('sha256:')}.tar.gz"
+    assert artifact["revision"] == expected
+    assert source.status["url"] == f"http://127.0.0.1:1/{folder}/latest.tar.gz"
+    assert source.file.with_name("latest.tar.gz").resolve() == source.file
+    assert source.names() == ["app.yaml", "base/b.yaml"]
+    assert source.events == [
+        ("NewArtifact", f"stored artifact with 2 fetched files from '{source.box.name}' bucket")
+    ]
+
+
+async def test_unchanged_bucket_costs_one_listing_and_no_write(source: BucketSource) -> None:
+    async with forwarder.running() as through:
+        await source.secret("through", address=through.address)
+        await source.apply(proxySecretRef={"name": "through"})
+        await source.reconcile()
+        through.requests.clear()
+        with source.desk.counting() as counts:
+            await source.reconcile()
+        assert counts == {"get": 3}  # its two Secrets, and the test's own look
+        assert len(through.requests) == 1
+        assert "list-type=2" in through.requests[0]
+
+
+async def test_changed_object_is_all_that_is_fetched(source: BucketSource) -> None:
+    async with forwarder.running() as through:
+        await source.secret("through", address=through.address)
+        await source.apply(proxySecretRef={"name": "through"})
+        await source.reconcile()
+        through.requests.clear()
+        source.box.put("app.yaml", "a: 2\n")
+        await source.reconcile()
+        assert [each.rpartition("/")[2] for each in through.requests[1:]] == ["app.yaml"]
+    assert source.status["artifact"]["revision"] == revision(app="a: 2\n", base_b="b: 1\n")
+    assert source.names() == ["app.yaml", "base/b.yaml"]
+
+
+async def test_ignore_rules_of_the_bucket_and_the_spec_decide(source: BucketSource) -> None:
+    source.box.fill({".sourceignore": "base\n", "c.yaml": "c: 1\n"})
+    await source.apply(ignore="c.yaml\n!base/b.yaml")
+    await source.reconcile()
+    assert source.names() == ["app.yaml", "base/b.yaml"]
+    assert source.status["observedIgnore"] == "c.yaml\n!base/b.yaml"
+
+
+async def test_artifact_that_was_lost_is_made_again(source: BucketSource) -> None:
+    await source.apply()
+    await source.reconcile()
+    digest = source.status["artifact"]["digest"]
+    source.file.unlink()
+    await source.reconcile()
+    assert source.file.is_file()
+    assert source.status["artifact"]["digest"] == digest
+    assert source.status["url"].endswith("/latest.tar.gz")
+
+
+async def test_old_artifacts_are_collected_and_the_name_of_the_newest_stays(
+    source: BucketSource,
+) -> None:
+    await source.apply()
+    for number in range(4):
+        source.box.put("app.yaml", f"a: {number}\n")
+        await source.reconcile()
+    folder = source.file.parent
+    assert len(list(folder.glob("[0-9a-f]*.tar.gz"))) == 2
+    assert (folder / "latest.tar.gz").resolve() == source.file
+    assert source.events[-1] == ("GarbageCollectionSucceeded", "garbage collected 1 artifacts")
+
+
+async def test_deletion_removes_what_was_stored(source: BucketSource) -> None:
+    await source.apply()
+    await source.reconcile()
+    folder = source.file.parent
+    await source.desk.delete(source.KIND, source.namespace, "fleet")
+    await source.reconcile()
+    assert not folder.exists()
+    assert await source.desk.names(source.namespace, source.KIND) == []
+
+
+# Bad input --------------------------------------------------------------------------------------
+
+
+async def test_missing_secret_is_named(source: BucketSource) -> None:
+    await source.apply(secretRef={"name": "none"})
+    await source.fails()
+    reason, text = failed(source)
+    assert reason == "AuthenticationFailed"
+    assert text.startswith(f"failed to get secret '{source.namespace}/none': ")
+
+
+async def test_secret_without_its_keys_names_them(source: BucketSource) -> None:
+    await source.secret("half", accesskey="a")
+    await source.apply(secretRef={"name": "half"})
+    await source.fails()
+    assert failed(source) == (
+        "AuthenticationFailed",
+        "invalid 'half' secret data: required fields 'accesskey' and 'secretkey'",
+    )
+
+
+async def test_wrong_keys_are_told_in_the_words_of_the_store(source: BucketSource) -> None:
+    keys = source.box.server.keys
+    await source.secret("wrong", accesskey=keys.access_key, secretkey="hush-hush")
+    await source.apply(secretRef={"name": "wrong"})
+    await source.fails()
+    reason, text = failed(source)
+    assert reason == "BucketOperationFailed"
+    assert text.startswith(f"failed to confirm existence of '{source.box.name}' bucket: ")
+    assert text.endswith("(SignatureDoesNotMatch)")
+    assert "hush" not in text
+
+
+async def test_bucket_that_is_not_there_is_told_and_found_when_it_comes(
+    source: BucketSource,
+) -> None:
+    await source.apply(bucketName="not-there")
+    await source.fails()
+    assert failed(source) == ("BucketOperationFailed", "bucket 'not-there' not found")
+    await source.apply()
+    await source.reconcile()
+    assert source.conditions["Ready"][0] == "True"
+    assert "FetchFailed" not in source.conditions
+
+
+async def test_key_that_leaves_the_artifact_is_named_and_nothing_is_stored(
+    source: BucketSource,
+) -> None:
+    source.box.put("../../outside", "x")
+    await source.apply()
+    await source.fails()
+    assert failed(source) == (
+        "BucketOperationFailed",
+        (
+            f"indexation of objects from bucket '{source.box.name}' failed: "
+            "object '../../outside' is no path inside an artifact"
+        ),
+    )
+    assert "artifact" not in source.status
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ({"other": "x"}, "certificate secret does not contain any TLS configuration"),
+        ({"tls.crt": "x"}, "failed to create TLS config: secret '{}/certs': a client certificate"),
+    ],
+)
+async def test_certificates_that_are_none_are_told(
+    source: BucketSource, data: dict[str, str], text: str
+) -> None:
+    await source.secret("certs", **data)
+    await source.apply(certSecretRef={"name": "certs"})
+    await source.fails()
+    reason, message = failed(source)
+    assert reason == "AuthenticationFailed"
+    assert message.startswith(text.format(source.namespace))
+
+
+async def test_endpoint_with_a_scheme_is_refused(source: BucketSource) -> None:
+    await source.apply(endpoint="https://store.example")
+    await source.fails()
+    reason, text = failed(source)
+    assert reason == "ClientError"
+    assert "has to be a host" in text
+
+
+async def test_store_that_drips_is_given_up_at_the_time_limit(source: BucketSource) -> None:
+    def drip(_head: str) -> Any:
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+        while True:
+            yield b" "
+            yield 0.01
+
+    async with faults.running(drip) as store:
+        await source.apply(endpoint=store.endpoint, timeout="200ms")
+        await source.fails()
+    assert failed(source)[1].endswith("bucket: not done within 200ms")
+
+
+async def test_identity_of_a_cloud_is_not_served_and_named(source: BucketSource) -> None:
+    await source.apply(provider="aws", secretRef=None)
+    await source.fails(TerminalError)
+    ready = source.conditions["Ready"]
+    assert ready[1] == "FieldNotServed"
+    assert "spec.provider=aws without spec.secretRef" in ready[2]
+    assert source.conditions["Stalled"][0] == "True"
+
+
+# Keys that are lent -----------------------------------------------------------------------------
+
+
+def lending(keys: Any) -> Any:
+    """Return a token service of MinIO's kind that lends some keys."""
+    body = (
+        "<AssumeRoleWithLDAPIdentityResponse><AssumeRoleWithLDAPIdentityResult><Credentials>"
+        f"<AccessKeyId>{keys.access_key}</AccessKeyId>"
+        f"<SecretAccessKey>{keys.secret_key}</SecretAccessKey>"
+        "</Credentials></AssumeRoleWithLDAPIdentityResult></AssumeRoleWithLDAPIdentityResponse>"
+    )
+    return lambda _head: [faults.answer(body.encode())]
+
+
+async def test_keys_lent_to_an_ldap_user_open_the_bucket(source: BucketSource) -> None:
+    await source.secret("ldap", username="ada", password="hush-hush")
+    async with faults.running(lending(source.box.server.keys)) as service:
+        sts = {
+            "provider": "ldap",
+            "endpoint": f"http://{service.endpoint}",
+            "secretRef": {"name": "ldap"},
+        }
+        await source.apply(secretRef=None, sts=sts)
+        await source.reconcile()
+        assert source.names() == ["app.yaml", "base/b.yaml"]
+        assert service.heads[0].startswith("POST / ")
+        assert "hush" not in service.heads[0]
+
+
+async def test_ldap_user_that_is_refused_is_told(source: BucketSource) -> None:
+    await source.secret("ldap", username="ada", password="hush-hush")
+    body = b"<ErrorResponse><Error><Message>LDAP says no</Message></Error></ErrorResponse>"
+    refusal = faults.answer(body, "400 Bad Request")
+    async with faults.running(lambda _head: [refusal]) as service:
+        sts = {
+            "provider": "ldap",
+            "endpoint": f"http://{service.endpoint}",
+            "secretRef": {"name": "ldap"},
+        }
+        await source.apply(secretRef=None, sts=sts)
+        await source.fails()
+    assert failed(source) == (
+        "AuthenticationFailed",
+        "failed to configure authentication options: the STS endpoint refuses: LDAP says no",
+    )
