@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import bed as beds
+from bench import sources
 from bench.table import markdown
 from bench.trial import Crowd, Result, Trial
 from devcluster import memory
@@ -57,7 +58,9 @@ def _measure(bed: beds.Bed, options: argparse.Namespace) -> None:
         crowd.append(Crowd(bed, size, _CROWDS.get(size, size * 0.04)).run())
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}\n")
     print(markdown("With no objects, and with many Kustomizations", {"": crowd}), flush=True)
-    for fixture in options.fixtures:
+    if "sources" in options.fixtures:
+        print(markdown("Sources", {"": sources.rows(bed, _say)}), flush=True)
+    for fixture in [each for each in options.fixtures if each != "sources"]:
         columns = {
             f"n={size}": Trial(
                 bed,
@@ -89,8 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fixtures",
         type=lambda text: text.split(","),
-        default=["plain", "kustomize"],
-        help="default: plain,kustomize",
+        default=["plain", "kustomize", "sources"],
+        help="default: plain,kustomize,sources",
     )
     parser.add_argument(
         "--hook", help="base URL of the Receivers of a reconciler that runs already"

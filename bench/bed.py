@@ -98,9 +98,20 @@ class Bed:
         items = (self.api.get(path) or {})["items"]
         return {item["metadata"]["name"]: item["data"]["value"] for item in items}
 
-    def follow(self, name: str, repo_url: str) -> None:
-        """Create a GitRepository that fetches when its Receiver is called, and hourly."""
-        spec: dict[str, Any] = {"interval": "1h", "url": repo_url, "ref": {"branch": "main"}}
+    def follow(self, name: str, repo_url: str, **settings: str) -> None:
+        """Create a GitRepository that fetches when its Receiver is called, and hourly.
+
+        Args:
+            name: its name.
+            repo_url: what it follows.
+            settings: further fields of its spec, which may also replace the interval.
+        """
+        spec: dict[str, Any] = {
+            "interval": "1h",
+            "url": repo_url,
+            "ref": {"branch": "main"},
+            **settings,
+        }
         self.api.post(_SOURCE, _object("source", "GitRepository", name, spec))
         secret = {"metadata": {"name": name}, "stringData": {"token": f"token-of-{name}"}}
         self.api.post(f"{_CORE}/namespaces/{NAMESPACE}/secrets", secret)
@@ -112,6 +123,14 @@ class Bed:
         self.api.post(_RECEIVER, _object("notification", "Receiver", name, spec))
         self.api.wait(f"{_RECEIVER}/{name}", _has_path, TIMEOUT_S)
         self.api.wait(f"{_SOURCE}/{name}", is_ready, TIMEOUT_S)
+
+    def wait_source(self, name: str, revision: str) -> None:
+        """Wait until a GitRepository is Ready at a revision."""
+        self.api.wait(f"{_SOURCE}/{name}", lambda obj: is_ready(obj, revision), TIMEOUT_S)
+
+    def pause(self, seconds: float) -> None:
+        """Do nothing for a while."""
+        threading.Event().wait(seconds)
 
     def unfollow(self, name: str) -> None:
         """Delete what `follow` made."""

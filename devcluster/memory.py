@@ -1,7 +1,8 @@
-"""Resident memory of processes, and of the children they start for a moment."""
+"""What processes take: memory, also of the children they start for a moment, and time."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from pathlib import Path
@@ -18,6 +19,11 @@ _MIB = 1024.0
 def resident_mib(pids: Iterable[int]) -> float:
     """Return the resident memory of processes in MiB, added up; one that is gone counts as 0."""
     return sum(_resident_kib(pid) for pid in pids) / _MIB
+
+
+def cpu_s(pids: Iterable[int]) -> float:
+    """Return the processor seconds that processes have used so far, added up."""
+    return sum(_cpu_s(pid) for pid in pids)
 
 
 class Peak:
@@ -82,6 +88,17 @@ def _resident_kib(pid: int) -> int:
             return 0
         return int(text.partition("VmRSS:")[2].split()[0]) if "VmRSS:" in text else 0
     return int(_output("ps", "-o", "rss=", "-p", str(pid)).strip() or 0)
+
+
+def _cpu_s(pid: int) -> float:
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.is_file():
+        fields = stat.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    seconds = 0.0
+    for part in _output("ps", "-o", "time=", "-p", str(pid)).strip().replace("-", ":").split(":"):
+        seconds = seconds * 60 + float(part or 0)
+    return seconds
 
 
 def _output(*command: str) -> str:
