@@ -16,7 +16,7 @@ from api.external import ExternalArtifact
 from api.instance import Cluster, FluxInstance, Sync
 from api.kustomize import Kustomization, Patch
 from api.notification import Receiver
-from api.oci import OCIRepository
+from api.oci import COSIGN, OCIRepository
 from api.source import GitRepository
 
 if TYPE_CHECKING:
@@ -88,7 +88,10 @@ def _oci_repository(obj: OCIRepository) -> Iterator[str]:
     is_own_login = spec.secret_ref is not None or bool(spec.service_account_name)
     if spec.provider not in {"", "generic"} and not is_own_login:
         yield f"provider={spec.provider}"
-    yield from _set(("verify", spec.verify))
+    if spec.verify is not None and spec.verify.provider != COSIGN:
+        yield f"verify.provider={spec.verify.provider}"
+    elif spec.verify is not None and spec.verify.secret_ref is None:
+        yield "verify.secretRef="
 
 
 def _bucket(obj: Bucket) -> Iterator[str]:

@@ -17,7 +17,7 @@ import msgspec
 from api import meta, served
 from api.oci import COPY
 from reconcilers import steps
-from reconcilers.ocirepository import remote
+from reconcilers.ocirepository import remote, verification
 from reconcilers.source import artifacts
 from runtime.errors import TerminalError, TransientError
 from sources.auth.errors import CredentialsError
@@ -80,6 +80,7 @@ async def produce(context: ClusterContext, attempt: Attempt[OCIRepository]) -> N
     try:
         with context.metrics.fetch(obj.KIND):
             found = await _resolve(context, obj, repository)
+        await verification.check(context, attempt, repository, found.digest, found.revision)
         if _is_current(attempt, found):
             _keep(context, attempt, found)
             return

@@ -7,11 +7,12 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from api.oci import OCIRepository
 from runtime.errors import TerminalError
 from sources.oci import manifests
-from tests.support import reconciling
+from tests.support import cosigning, reconciling
 from tests.support.ocisource import NAME, Source
 from tests.support.registry import LOGIN, Layer, Registry, tarball
 
@@ -394,3 +395,63 @@ async def test_deletion_removes_the_artifacts(source: Source) -> None:
     )
     await source.reconcile()
     assert not folder.exists()
+
+
+async def test_verified_artifact_says_so_until_nobody_asks(source: Source) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    digest = source.push()
+    cosigning.sign_simply(source.registry, source.path, digest, key)
+    await source.secret("keys", {"cosign.pub": cosigning.public(key)})
+    await source.apply(verify={"provider": "cosign", "secretRef": {"name": "keys"}})
+    await source.reconcile()
+    text = f"verified signature of revision latest@{digest}"
+    assert source.conditions["SourceVerified"] == ("True", "Succeeded", text)
+    assert source.conditions["Ready"][2] == f"stored artifact for digest 'latest@{digest}'"
+    source.registry.requests()
+    await source.reconcile()
+    assert source.registry.requests() == [f"HEAD /v2/{source.path}/manifests/latest 200"]
+    await source.apply()
+    await source.reconcile()
+    assert "SourceVerified" not in source.conditions
+
+
+async def test_unsigned_artifact_is_not_taken_and_the_old_one_stays(source: Source) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    signed = source.push()
+    cosigning.sign_simply(source.registry, source.path, signed, key)
+    await source.secret("keys", {"cosign.pub": cosigning.public(key)})
+    await source.apply(verify={"provider": "cosign", "secretRef": {"name": "keys"}})
+    await source.reconcile()
+    artifact = source.artifact
+    digest = source.push(files={"app.yaml": "evil"})
+    await source.fails()
+    text = (
+        "failed to verify the signature using provider 'cosign': no matching signatures were "
+        f"found for '{source.registry.host}/{source.path}@{digest}'"
+    )
+    assert source.conditions["SourceVerified"] == ("False", "VerificationError", text)
+    assert source.conditions["Ready"] == ("False", "VerificationError", text)
+    assert source.artifact == artifact
+    cosigning.sign_simply(source.registry, source.path, digest, key)
+    await source.reconcile()
+    assert source.conditions["Ready"][0] == "True"
+    assert source.artifact["revision"] == f"latest@{digest}"
+
+
+async def test_missing_keys_are_named(source: Source) -> None:
+    source.push()
+    await source.apply(verify={"provider": "cosign", "secretRef": {"name": "nope"}})
+    await source.fails()
+    status, reason, text = source.conditions["Ready"]
+    assert (status, reason) == ("False", "VerificationError")
+    assert f"failed to get secret '{source.namespace}/nope'" in text
+    assert "artifact" not in source.status
+
+
+async def test_notation_is_not_served(source: Source) -> None:
+    source.push()
+    await source.apply(verify={"provider": "notation", "secretRef": {"name": "keys"}})
+    await source.fails(TerminalError)
+    text = "the field is not served by this version of gitopsd: spec.verify.provider=notation"
+    assert source.conditions["Ready"] == ("False", "FieldNotServed", text)
+    assert "artifact" not in source.status
