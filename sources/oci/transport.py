@@ -121,7 +121,7 @@ class Transport:
                 return await _answer(response)
 
         try:
-            return await retry.idempotent(once, on=_may_pass)
+            return await retry.idempotent(once, on=may_pass)
         except _PassingError as err:
             raise ConnectionFailed(f"{_origin(url)} answered with status {err.status}") from err
 
@@ -229,7 +229,7 @@ def failure(error: Exception, url: URL) -> RegistryError:
         case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError():
             text = f"{where} closed the connection before its answer was complete"
         case _:
-            text = f"{where} does not answer as a registry does: {_cause(error)}"
+            text = f"{where} does not answer as it should: {_cause(error)}"
     return ConnectionFailed(text)
 
 
@@ -294,7 +294,7 @@ def _target(response: aiohttp.ClientResponse, route: Route) -> URL | None:
     return target
 
 
-def _may_pass(error: BaseException) -> bool:
+def may_pass(error: BaseException) -> bool:
     """Tell what a second try may mend: a connection that was lost, a server that is restarting."""
     cause = error.__cause__
     is_lost = isinstance(cause, aiohttp.ClientConnectionError) and not isinstance(

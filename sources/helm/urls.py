@@ -1,0 +1,61 @@
+"""The addresses of chart repositories, of their indexes and of the charts in them."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+from yarl import URL
+
+from sources.oci.errors import ContentError
+
+OCI = "oci"
+
+
+def scheme(url: str) -> str:
+    """Return a URL's scheme in lower case."""
+    return url.partition("://")[0].lower()
+
+
+def normalise(url: str) -> str:
+    """Return a URL such that two which mean the same repository are equal.
+
+    The path of a registry ends without a slash, every other with one.
+
+    Raises:
+        ValueError: the URL does not parse.
+    """
+    parts = urlsplit(url)
+    if parts.port == 0 or not parts.hostname:
+        raise ValueError(f"{url!r} names no host")
+    ending = "" if parts.scheme == OCI else "/"
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + ending))
+
+
+def index_of(url: str) -> URL:
+    """Return the address of a repository's index; a query stays behind it."""
+    base = URL(url)
+    return base.with_path(f"{base.raw_path.rstrip('/')}/index.yaml", encoded=True).with_query(
+        base.query
+    )
+
+
+def resolve(url: str, reference: str) -> URL:
+    """Return the address of a chart.
+
+    Args:
+        url: the repository's.
+        reference: what the index says: absolute, or relative to the repository, whose query it then
+            gets.
+
+    Raises:
+        ContentError: it is no HTTP(S) address.
+    """
+    try:
+        base, target = URL(url), URL(reference)
+        if not target.absolute:
+            target = base.join(target).with_query(base.query)
+    except ValueError as err:
+        raise ContentError(f"the index names {reference[:80]!r}, which is no URL") from err
+    if target.scheme not in {"http", "https"} or not target.host:
+        raise ContentError(f"the index names {reference[:80]!r}, which is no http(s) URL")
+    return target
