@@ -1,0 +1,1 @@
+"""HelmChart: one chart out of a source becomes an artifact that HelmReleases install."""

@@ -1,0 +1,1 @@
+"""HelmRepository: a repository's index becomes an artifact in which HelmCharts look."""
