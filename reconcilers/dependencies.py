@@ -1,27 +1,95 @@
-"""``dependsOn``: whether a Kustomization may go ahead, in which order, and who waits in a circle.
+"""``dependsOn``: whether an object may go ahead, in which order, and who waits in a circle.
 
-Pure functions over the informer's objects; `readiness` judges by ``readyExpr`` for them. A cycle is
+Pure functions over the informer's objects, Kustomizations or HelmReleases, which depend on their
+own kind; `readiness` judges by ``readyExpr`` for them. A cycle is
 reported on its members alone; whoever merely depends on a member waits for it as for any other that
 is not ready.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from api import meta
 from runtime import conditions
 
 if TYPE_CHECKING:
-    from api.kustomize import Dependency, Kustomization
+    from api.kustomize import Kustomization
+    from api.meta import Condition, ObjectMeta
 
 Key = tuple[str, str]
-"""Namespace and name of a Kustomization."""
+"""Namespace and name of an object that others of its kind depend on."""
+
+
+class Entry(Protocol):
+    """One entry of ``dependsOn``."""
+
+    @property
+    def name(self) -> str:
+        """Name of the object that must be ready first."""
+        ...
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace; empty for the dependant's own."""
+        ...
+
+    @property
+    def ready_expr(self) -> str:
+        """An expression that says when it is ready; empty for the usual condition."""
+        ...
+
+
+class Ordered(Protocol):
+    """The part of a spec that says what comes first."""
+
+    @property
+    def depends_on(self) -> Sequence[Entry]:
+        """What must be ready first."""
+        ...
+
+
+class Observed(Protocol):
+    """The part of a status that dependants judge by."""
+
+    @property
+    def observed_generation(self) -> int:
+        """The generation that was reconciled last."""
+        ...
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """How it stands."""
+        ...
+
+
+class Dependent(Protocol):
+    """An object that may depend on others of its kind."""
+
+    @property
+    def metadata(self) -> ObjectMeta:
+        """Its metadata."""
+        ...
+
+    @property
+    def spec(self) -> Ordered:
+        """Its spec."""
+        ...
+
+    @property
+    def status(self) -> Observed:
+        """Its status."""
+        ...
+
+
+T = TypeVar("T", bound=Dependent)
+Find = Callable[[str, str], "Dependent | None"]
+"""Finds an object by namespace and name."""
 Lookup = Callable[[str, str], "Kustomization | None"]
 """Finds a Kustomization by namespace and name."""
-Judge = Callable[["Dependency", Key], "str | None"]
-"""Says by the ``readyExpr`` of an entry why its Kustomization is not ready; None when it is."""
+Judge = Callable[[Entry, Key], "str | None"]
+"""Says by the ``readyExpr`` of an entry why its object is not ready; None when it is."""
 
 
 class SourceKey(NamedTuple):
@@ -36,13 +104,13 @@ class SourceKey(NamedTuple):
         return f"{self.kind}/{self.namespace}/{self.name}"
 
 
-def key_of(item: Kustomization) -> Key:
-    """Return the key of a Kustomization."""
+def key_of(item: Dependent) -> Key:
+    """Return the key of an object."""
     return (item.metadata.namespace, item.metadata.name)
 
 
-def keys_of(item: Kustomization) -> list[Key]:
-    """Return the keys of what a Kustomization depends on, in the order of its spec."""
+def keys_of(item: Dependent) -> list[Key]:
+    """Return the keys of what an object depends on, in the order of its spec."""
     own = item.metadata.namespace
     return [(entry.namespace or own, entry.name) for entry in item.spec.depends_on]
 
@@ -72,25 +140,53 @@ def unmet(
     Returns:
         Flux's words for the first dependency, in the order of the spec, that is not met.
     """
-    circle = cycle(item, lookup)
+    circle = _circle(item, lookup)
     if circle:
-        names = " -> ".join(f"{namespace}/{name}" for namespace, name in circle)
-        return f"circular dependency detected: {names}"
+        return circle
     for entry, key in zip(item.spec.depends_on, keys_of(item), strict=True):
         found = lookup(*key)
         if found is None:
             return f"{name_of(key)} not found"
-        if judge and entry.ready_expr:
-            reason = judge(entry, key)
-        else:
-            reason = None if _is_ready(found) else f"{name_of(key)} is not ready"
-        reason = reason or _behind(item, revision, found)
+        reason = _not_ready(entry, key, found, judge) or _behind(item, revision, found)
         if reason:
             return reason
     return None
 
 
-def judged(item: Kustomization, lookup: Lookup) -> tuple[str, ...]:
+def waits_for(item: Dependent, find: Find, judge: Judge | None = None) -> str | None:
+    """Return why an object has to wait for others of its kind, None when it may go ahead.
+
+    Args:
+        item: the one that wants to go ahead.
+        find: finds the others.
+        judge: judges the entries that have a ``readyExpr``, in place of the Ready condition.
+    """
+    circle = _circle(item, find)
+    if circle:
+        return circle
+    for entry, key in zip(item.spec.depends_on, keys_of(item), strict=True):
+        found = find(*key)
+        if found is None:
+            return f"unable to get '{key[0]}/{key[1]}' dependency: not found"
+        reason = _not_ready(entry, key, found, judge)
+        if reason:
+            return reason
+    return None
+
+
+def _circle(item: Dependent, find: Find) -> str | None:
+    circle = cycle(item, find)
+    names = " -> ".join(f"{namespace}/{name}" for namespace, name in circle)
+    return f"circular dependency detected: {names}" if circle else None
+
+
+def _not_ready(entry: Entry, key: Key, found: Dependent, judge: Judge | None) -> str | None:
+    if judge and entry.ready_expr:
+        return judge(entry, key)
+    return None if is_ready(found) else f"{name_of(key)} is not ready"
+
+
+def judged(item: Dependent, lookup: Find) -> tuple[str, ...]:
     """Return at which resourceVersions the dependencies are that a ``readyExpr`` judges."""
     pairs = zip(item.spec.depends_on, keys_of(item), strict=True)
     found = (lookup(*key) for entry, key in pairs if entry.ready_expr)
@@ -104,13 +200,14 @@ def _behind(item: Kustomization, revision: str, dependency: Kustomization) -> st
     return None
 
 
-def _is_ready(item: Kustomization) -> bool:
+def is_ready(item: Dependent) -> bool:
+    """Whether an object is ready in its present generation."""
     is_current = item.status.observed_generation == item.metadata.generation
     return is_current and conditions.is_true(item.status.conditions, meta.READY)
 
 
-def cycle(item: Kustomization, lookup: Lookup) -> list[Key]:
-    """Return a circle that leads from a Kustomization back to it, with both ends; or nothing."""
+def cycle(item: Dependent, lookup: Find) -> list[Key]:
+    """Return a circle that leads from an object back to it, with both ends; or nothing."""
     start = key_of(item)
     paths = [[start, key] for key in keys_of(item)]
     seen: set[Key] = set()
@@ -126,13 +223,13 @@ def cycle(item: Kustomization, lookup: Lookup) -> list[Key]:
     return []
 
 
-def in_order(items: Iterable[Kustomization]) -> list[Kustomization]:
-    """Return Kustomizations with dependencies before dependants; members of a cycle come anyhow."""
+def in_order(items: Iterable[T]) -> list[T]:
+    """Return objects with dependencies before dependants; members of a cycle come anyhow."""
     by_key = {key_of(item): item for item in items}
     return [by_key[key] for key in _post_order(by_key)]
 
 
-def _post_order(by_key: dict[Key, Kustomization]) -> Iterator[Key]:
+def _post_order(by_key: dict[Key, T]) -> Iterator[Key]:
     """Yield every key once, what it depends on first."""
     entered: set[Key] = set()
     stack: list[tuple[Key, bool]] = [(key, False) for key in reversed(by_key)]

@@ -1,16 +1,15 @@
 """``dependsOn[].readyExpr``: when a dependency is ready, said as an expression.
 
-It sees two whole objects, the Kustomization as ``self`` and the dependency as ``dep``. The cache
+It sees two whole objects, the dependant as ``self`` and the dependency as ``dep``. The cache
 holds typed extracts, so both are read from the API server; where no expression is written, nothing
 is read.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from api import meta
-from api.kustomize import Kustomization
 from kube import errors
 from kube.objects import GVK
 from reconcilers import dependencies
@@ -18,29 +17,32 @@ from runtime import cel
 from runtime.errors import TerminalError
 
 if TYPE_CHECKING:
-    from api.kustomize import Dependency
+    from collections.abc import Sequence
+
+    from api.helm import HelmRelease
+    from api.kustomize import Kustomization
     from kube.objects import JsonObject
     from reconcilers.context import ClusterContext
-    from reconcilers.dependencies import Judge, Key
-
-_GVK: Final = GVK(Kustomization.GROUP, Kustomization.VERSION, Kustomization.KIND)
+    from reconcilers.dependencies import Entry, Judge, Key
 
 
-async def judge_of(context: ClusterContext, item: Kustomization) -> Judge:
-    """Read what the expressions of a Kustomization speak about, and return who judges by them.
+async def judge_of(context: ClusterContext, item: Kustomization | HelmRelease) -> Judge:
+    """Read what the expressions of an object speak about, and return who judges by them.
 
     Raises:
         errors.ApiError: an object cannot be read.
     """
-    pairs = zip(item.spec.depends_on, dependencies.keys_of(item), strict=True)
+    gvk = GVK(item.GROUP, item.VERSION, item.KIND)
+    entries: Sequence[Entry] = item.spec.depends_on
+    pairs = zip(entries, dependencies.keys_of(item), strict=True)
     wanted = {key for entry, key in pairs if entry.ready_expr}
     objects: dict[Key, JsonObject] = {}
     if wanted:
         for key in sorted({dependencies.key_of(item), *wanted}):
-            await _read(context, key, objects)
+            await _read(context, gvk, key, objects)
     own = objects.get(dependencies.key_of(item), {})
 
-    def judge(entry: Dependency, key: Key) -> str | None:
+    def judge(entry: Entry, key: Key) -> str | None:
         name = dependencies.name_of(key)
         if key not in objects:
             return f"{name} not found"
@@ -59,8 +61,10 @@ async def judge_of(context: ClusterContext, item: Kustomization) -> Judge:
     return judge
 
 
-async def _read(context: ClusterContext, key: Key, objects: dict[Key, JsonObject]) -> None:
-    resource = await context.discovery.resource(_GVK)
+async def _read(
+    context: ClusterContext, gvk: GVK, key: Key, objects: dict[Key, JsonObject]
+) -> None:
+    resource = await context.discovery.resource(gvk)
     try:
         objects[key] = await context.client.get(resource, *key)
     except errors.NotFound:

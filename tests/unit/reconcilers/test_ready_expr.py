@@ -39,7 +39,7 @@ def unmet(
 ) -> tuple[str | None, list[str]]:
     asked: list[str] = []
 
-    def judge(entry: Dependency, key: dependencies.Key) -> str | None:
+    def judge(entry: dependencies.Entry, key: dependencies.Key) -> str | None:
         asked.append(f"{key[0]}/{entry.name}")
         return judged
 
