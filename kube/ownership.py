@@ -68,6 +68,8 @@ class Identity:
     name_label: str
     namespace_label: str
     absorbed: tuple[Absorbed, ...]
+    has_switches: bool = True
+    """Whether labels and annotations of a live object may ask for another treatment of it."""
 
     def labels(self, owner: meta.ObjectRef) -> dict[str, str]:
         """Return the labels that every object of an owner carries."""
@@ -82,6 +84,16 @@ IDENTITIES: Final[Mapping[str, Identity]] = MappingProxyType(
             meta.OWNER_NAME,
             meta.OWNER_NAMESPACE,
             (*_COMMON, Absorbed(meta.KUSTOMIZE_MANAGER, _UPDATES)),
+        ),
+        "HelmRelease": Identity(
+            meta.HELM_MANAGER,
+            meta.HELM_OWNER_NAME,
+            meta.HELM_OWNER_NAMESPACE,
+            (
+                Absorbed("helm", _BOTH, is_prefix=False),
+                Absorbed(meta.HELM_MANAGER, _UPDATES, is_prefix=False),
+            ),
+            has_switches=False,
         ),
         "FluxInstance": Identity(
             meta.INSTANCE_MANAGER,
@@ -267,10 +279,13 @@ def _main(metadata: PartialMeta) -> Iterator[ManagedField]:
 
 
 def _live_flags(metadata: PartialMeta, identity: Identity) -> Flag:
-    flags = flags_of(metadata.labels, metadata.annotations)
-    is_foreign = (
-        any(key in metadata.annotations for key in LEGACY_ANNOTATIONS)
-        or any(key in metadata.labels for key in LEGACY_LABELS)
-        or any(is_absorbed(entry, identity) for entry in metadata.managed_fields)
-    )
+    flags = Flag.NONE
+    is_foreign = any(is_absorbed(entry, identity) for entry in metadata.managed_fields)
+    if identity.has_switches:
+        flags = flags_of(metadata.labels, metadata.annotations)
+        is_foreign = (
+            is_foreign
+            or any(key in metadata.annotations for key in LEGACY_ANNOTATIONS)
+            or any(key in metadata.labels for key in LEGACY_LABELS)
+        )
     return flags | Flag.FOREIGN if is_foreign else flags

@@ -18,7 +18,7 @@ from kube.ownership import IDENTITIES, Owner, look
 from runtime.errors import TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from api.meta import ObjectRef
     from kube.client import Client
@@ -45,12 +45,23 @@ class PruneError(TransientError):
         self.changes = changes
 
 
+@dataclass(frozen=True, slots=True)
+class How:
+    """How objects are deleted."""
+
+    belongs: Callable[[PartialMeta], bool] | None = None
+    """Tells whether an object is still the owner's; None asks its labels and annotations."""
+    propagation: str = "Background"
+    """What becomes of dependents: ``Background``, ``Foreground`` or ``Orphan``."""
+
+
 async def prune(
     client: Client,
     discovery: Discovery,
     ledger: Ledger,
     owner: ObjectRef,
     entries: Iterable[tuple[ObjectId, str]],
+    how: How = How(),
 ) -> ChangeSet:
     """Delete objects of an owner; deletions of finalizers are not waited for.
 
@@ -60,6 +71,7 @@ async def prune(
         ledger: who else declares an object.
         owner: whose objects.
         entries: what to delete, with API versions.
+        how: whose an object is, and what becomes of its dependents.
 
     Returns:
         What happened to each, in the order of deletion.
@@ -68,7 +80,7 @@ async def prune(
         PruneError: some could not be deleted; the others are.
     """
     versions = dict(entries)
-    run = _Prune(client.managing(), discovery, ledger, owner, versions, {}, {}, ChangeSet())
+    run = _Prune(client.managing(), discovery, ledger, owner, how, versions, {}, {}, ChangeSet())
     for wave in stages.deletion_waves(versions):
         await pool.each(wave, run.delete)
         run.changes.extend(Change(obj, versions[obj], run.actions[obj]) for obj in wave)
@@ -84,6 +96,7 @@ class _Prune:
     discovery: Discovery
     ledger: Ledger
     owner: ObjectRef
+    how: How
     versions: dict[ObjectId, str]
     actions: dict[ObjectId, Action]
     failures: dict[ObjectId, str]
@@ -101,7 +114,7 @@ class _Prune:
             resource = await self.discovery.for_group_kind(obj.group, obj.kind, self.versions[obj])
             for attempt in range(1, TRIES + 1):
                 metadata = await self.client.metadata(resource, obj.namespace, obj.name)
-                if not is_ours(metadata, self.owner):
+                if not self._belongs(metadata):
                     self.actions[obj] = Action.SKIPPED
                     return
                 step = "delete failed"
@@ -110,6 +123,7 @@ class _Prune:
                         resource,
                         obj.namespace,
                         obj.name,
+                        propagation=self.how.propagation,
                         uid=metadata.uid,
                         resource_version=metadata.resource_version,
                     )
@@ -125,6 +139,10 @@ class _Prune:
             return
         self.actions[obj] = Action.DELETED
         self.ledger.forget(self.owner, obj)
+
+    def _belongs(self, metadata: PartialMeta) -> bool:
+        belongs = self.how.belongs
+        return belongs(metadata) if belongs else is_ours(metadata, self.owner)
 
 
 def is_ours(metadata: PartialMeta, owner: ObjectRef) -> bool:

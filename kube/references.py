@@ -134,10 +134,18 @@ class References:
         """Return the versions that an owner read last, in a fixed order."""
         return tuple(sorted(self._read.get(owner, {}).items()))
 
-    def news(self, owner: ObjectRef) -> ObjectId | None:
-        """Return something of which a newer version is known than the owner read, if there is."""
+    def news(
+        self, owner: ObjectRef, matters: Callable[[ObjectId], bool] | None = None
+    ) -> ObjectId | None:
+        """Return something of which a newer version is known than the owner read, if there is.
+
+        Args:
+            owner: who read it.
+            matters: tells what counts; None for everything.
+        """
         for target, version in self.seen(owner):
-            if _is_news(self._version(target), version):
+            is_asked = matters is None or matters(target)
+            if is_asked and _is_news(self._version(target), version):
                 return target
         return None
 

@@ -198,6 +198,16 @@ class Storage:
             )
         self._verified[artifact.path] = seen
 
+    def file(self, artifact: Artifact) -> Path:
+        """Return where an artifact's file lies, once it is checked as by `verify`.
+
+        Raises:
+            MissingError: there is no such file.
+            CorruptError: the digest is empty or another one; the file has been removed.
+        """
+        self.verify(artifact)
+        return self._locate(artifact)
+
     def is_attached(self, artifact: Artifact) -> bool:
         """Say whether `open` has something better than the file."""
         return artifact.path in self._trees

@@ -89,20 +89,42 @@ class Drifts:
 
 
 class Listener:
-    """Notes what a tracker reports about Kustomizations before whoever listened so far hears it.
+    """Notes what a tracker reports about one kind before whoever listened so far hears it.
 
     Args:
         drifts: where to note it.
-        then: who listened so far, and wakes the owner; a listener of an earlier reconciler is
-            replaced.
+        then: who listened so far, and wakes the owner; a listener of an earlier reconciler of the
+            same kind is replaced.
+        kind: of the owners.
+        cares: tells whether an owner wants to hear of drift at all; nobody does of one that does
+            not.
     """
 
-    def __init__(self, drifts: Drifts, then: Report) -> None:
-        self._drifts = drifts
-        self.then: Report = then.then if isinstance(then, Listener) else then
+    def __init__(
+        self,
+        drifts: Drifts,
+        then: Report,
+        kind: str = "Kustomization",
+        cares: Callable[[ObjectRef], bool] | None = None,
+    ) -> None:
+        self._drifts, self._cares = drifts, cares
+        self.kind = kind
+        self.then: Report = _without(then, kind)
 
     def __call__(self, owner: ObjectRef, obj: ObjectId, drift: Drift) -> None:
         """Note a report and pass it on."""
-        if owner.kind == "Kustomization":
+        if owner.kind == self.kind:
+            if self._cares is not None and not self._cares(owner):
+                return
             self._drifts.add(owner, obj, drift)
         self.then(owner, obj, drift)
+
+
+def _without(listener: Report, kind: str) -> Report:
+    """Return who listens when the listener of a kind is left out."""
+    if not isinstance(listener, Listener):
+        return listener
+    if listener.kind == kind:
+        return listener.then
+    listener.then = _without(listener.then, kind)
+    return listener
