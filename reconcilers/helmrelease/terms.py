@@ -1,0 +1,103 @@
+"""How an action is carried out: what its part of the spec says, with Flux's defaults. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconcilers.helmrelease import policy
+from reconcilers.helmrelease.decision import Action
+
+if TYPE_CHECKING:
+    from api.helm import HelmReleaseSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How one action is carried out."""
+
+    timeout_s: float = policy.TIMEOUT_S
+    """How long each operation on the cluster may take, in seconds."""
+    waits: bool = True
+    """Whether the objects have to become well, or to be gone."""
+    waits_for_jobs: bool = True
+    has_hooks: bool = True
+    applies_definitions: bool = False
+    """Whether the chart's own definitions are applied before."""
+    cleans_up: bool = False
+    """Whether what a failure has created is deleted."""
+    replaces: bool = False
+    """Whether an install may take the name of a release that was uninstalled."""
+    creates_namespace: bool = False
+
+
+def of(spec: HelmReleaseSpec, action: Action) -> Terms:
+    """Return how an action is carried out."""
+    match action:
+        case Action.INSTALL:
+            return _install(spec)
+        case Action.UPGRADE:
+            return _upgrade(spec)
+        case Action.ROLLBACK:
+            return _rollback(spec)
+        case Action.UNINSTALL:
+            return of_uninstall(spec)
+        case Action.TEST:
+            own = spec.test.timeout if spec.test else None
+            return Terms(policy.timeout_s(spec, own))
+        case _:
+            return Terms(policy.timeout_s(spec))
+
+
+def of_uninstall(spec: HelmReleaseSpec) -> Terms:
+    """Return how a release is uninstalled."""
+    found = spec.uninstall
+    if found is None:
+        return Terms(policy.timeout_s(spec))
+    return Terms(
+        policy.timeout_s(spec, found.timeout),
+        waits=not found.disable_wait,
+        has_hooks=not found.disable_hooks,
+    )
+
+
+def _install(spec: HelmReleaseSpec) -> Terms:
+    found = spec.install
+    if found is None:
+        return Terms(policy.timeout_s(spec), applies_definitions=True)
+    return Terms(
+        policy.timeout_s(spec, found.timeout),
+        waits=not found.disable_wait,
+        waits_for_jobs=not found.disable_wait_for_jobs,
+        has_hooks=not found.disable_hooks,
+        applies_definitions=found.crds != "Skip" and not (found.skip_crds and not found.crds),
+        replaces=found.replace,
+        creates_namespace=found.create_namespace and bool(spec.target_namespace),
+    )
+
+
+def _upgrade(spec: HelmReleaseSpec) -> Terms:
+    found = spec.upgrade
+    if found is None:
+        return Terms(policy.timeout_s(spec), applies_definitions=True)
+    return Terms(
+        policy.timeout_s(spec, found.timeout),
+        waits=not found.disable_wait,
+        waits_for_jobs=not found.disable_wait_for_jobs,
+        has_hooks=not found.disable_hooks,
+        applies_definitions=found.crds != "Skip",
+        cleans_up=found.cleanup_on_fail,
+    )
+
+
+def _rollback(spec: HelmReleaseSpec) -> Terms:
+    found = spec.rollback
+    if found is None:
+        return Terms(policy.timeout_s(spec))
+    return Terms(
+        policy.timeout_s(spec, found.timeout),
+        waits=not found.disable_wait,
+        waits_for_jobs=not found.disable_wait_for_jobs,
+        has_hooks=not found.disable_hooks,
+        cleans_up=found.cleanup_on_fail,
+    )
