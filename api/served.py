@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from api.bucket import AWS, GCP, Bucket
 from api.external import ExternalArtifact
+from api.helm import HelmRelease
 from api.instance import Cluster, FluxInstance, Sync
 from api.kustomize import Kustomization, Patch
 from api.notification import Receiver
@@ -28,6 +29,7 @@ AnyKind: TypeAlias = (
     | Bucket
     | ExternalArtifact
     | Kustomization
+    | HelmRelease
     | Receiver
     | FluxInstance
 )
@@ -55,6 +57,8 @@ def unserved(obj: AnyKind) -> tuple[str, ...]:
             found = _bucket(obj)
         case ExternalArtifact() | Kustomization():
             found = iter(())
+        case HelmRelease():
+            found = _helm_release(obj)
         case Receiver():
             found = _receiver(obj)
         case FluxInstance():
@@ -102,6 +106,15 @@ def _bucket(obj: Bucket) -> Iterator[str]:
     if spec.sts and spec.sts.provider == AWS:
         yield f"sts.provider={AWS}"
     yield from _set(("serviceAccountName", spec.service_account_name))
+
+
+def _helm_release(obj: HelmRelease) -> Iterator[str]:
+    spec = obj.spec
+    if spec.install and spec.install.server_side_apply is False:
+        yield "install.serverSideApply=false"
+    for name, action in (("upgrade", spec.upgrade), ("rollback", spec.rollback)):
+        if action and action.server_side_apply == "disabled":
+            yield f"{name}.serverSideApply=disabled"
 
 
 def _receiver(obj: Receiver) -> Iterator[str]:

@@ -9,14 +9,17 @@ import base64
 import binascii
 from typing import TYPE_CHECKING
 
+from api.helm import HelmRelease
 from api.kustomize import Kustomization
 from api.notification import Receiver
 from kube import errors, references
+from kube.helm import record
 from kube.objects import ObjectId
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from api.kustomize import KubeConfig
     from api.meta import ObjectRef
     from api.served import AnyKind
     from kube.objects import JsonObject
@@ -24,11 +27,13 @@ if TYPE_CHECKING:
 
 
 def of(obj: AnyKind) -> frozenset[ObjectId]:
-    """Return what an object reacts to; all of it lies in the object's own namespace."""
+    """Return what an object reacts to; but for records of releases it is in its own namespace."""
     named: Iterator[tuple[str, str]]
     match obj:
         case Kustomization(spec=spec) if not spec.suspend:
             named = _named(obj)
+        case HelmRelease(spec=spec) if not spec.suspend:
+            return frozenset((*_values(obj), *_records(obj)))
         case Receiver(spec=spec) if not spec.suspend and spec.secret_ref:
             named = iter([(references.SECRET, spec.secret_ref.name)])
         case _:
@@ -43,10 +48,35 @@ def _named(item: Kustomization) -> Iterator[tuple[str, str]]:
         yield each.kind, each.name
     if spec.decryption and spec.decryption.secret_ref:
         yield references.SECRET, spec.decryption.secret_ref.name
-    if spec.kube_config and spec.kube_config.secret_ref:
-        yield references.SECRET, spec.kube_config.secret_ref.name
-    if spec.kube_config and spec.kube_config.config_map_ref:
-        yield references.CONFIG_MAP, spec.kube_config.config_map_ref.name
+    yield from _ways(spec.kube_config)
+
+
+def _ways(where: KubeConfig | None) -> Iterator[tuple[str, str]]:
+    if where and where.secret_ref:
+        yield references.SECRET, where.secret_ref.name
+    if where and where.config_map_ref:
+        yield references.CONFIG_MAP, where.config_map_ref.name
+
+
+def _values(item: HelmRelease) -> Iterator[ObjectId]:
+    named = [(each.kind, each.name) for each in item.spec.values_from]
+    for kind, name in (*named, *_ways(item.spec.kube_config)):
+        yield ObjectId(item.metadata.namespace, name, "", kind)
+
+
+def _records(item: HelmRelease) -> Iterator[ObjectId]:
+    """Yield the newest record of a release and the one that would follow it.
+
+    Whoever releases behind our back writes one of the two.
+    """
+    status = item.status
+    if item.spec.kube_config or not status.storage_namespace:
+        return
+    newest = status.history[0] if status.history else None
+    name = newest.name if newest else ""
+    for version in (newest.version, newest.version + 1) if newest else ():
+        secret = record.secret_name(name, version)
+        yield ObjectId(status.storage_namespace, secret, "", references.SECRET)
 
 
 async def read(

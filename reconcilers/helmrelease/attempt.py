@@ -1,0 +1,234 @@
+"""One run over one HelmRelease: what it wants to say, and what it has said so far.
+
+Actions change `Attempt.item` in memory, status included, so that every step decides on what the
+step before left. As in Flux the server is told before and after each action; a run without an
+action writes once, at its end, and only what is new.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from api import meta
+from reconcilers import steps
+from reconcilers.helmrelease import policy, words
+from runtime import conditions
+
+if TYPE_CHECKING:
+    from api.artifact import Artifact
+    from api.helm import HelmRelease, HelmReleaseStatus
+    from reconcilers.context import ClusterContext
+    from reconcilers.helmrelease.decision import Action
+    from reconcilers.steps import Kind, Notice
+    from reconcilers.targets import Target
+    from runtime.conditions import Conditions, Status
+    from runtime.controller import Run
+
+_PREFIX: Final = meta.HELM_GROUP
+_SUMMARISED: Final = (meta.REMEDIATED, meta.TEST_SUCCESS, meta.RELEASED)
+
+
+class Attempt:
+    """One run.
+
+    Args:
+        context: the cluster.
+        kind: how HelmReleases are written.
+        item: the HelmRelease as last read.
+        run: the queue's view of the run.
+    """
+
+    def __init__(
+        self, context: ClusterContext, kind: Kind[HelmRelease], item: HelmRelease, run: Run
+    ) -> None:
+        self.context, self.kind, self.run = context, kind, run
+        self.ref = item.ref(context.name)
+        self.started_s = context.clock.monotonic()
+        self.before = item.status
+        """The status that the run found."""
+        self.written = item
+        """The HelmRelease as the server has it."""
+        status = item.status
+        if status.observed_generation < 0:
+            status = msgspec.structs.replace(status, observed_generation=0)
+        self.item = msgspec.structs.replace(item, status=status)
+        """The HelmRelease with the status that is wanted."""
+        self.artifact: Artifact | None = None
+        """The chart, once that is known."""
+        self.opened: Target | None = None
+        """Where to release, once that is known."""
+        self.is_force_pending = is_asked(item, meta.FORCE_AT, item.status.last_handled_force_at)
+        """Whether an install or upgrade is asked for in any case, and none was made yet."""
+        self.notices: list[Notice] = []
+
+    @property
+    def status(self) -> HelmReleaseStatus:
+        """The wanted status."""
+        return self.item.status
+
+    @property
+    def target(self) -> Target:
+        """Where to release, and as whom; only after it was found out."""
+        if self.opened is None:
+            raise AssertionError("the target comes before the first look at it")
+        return self.opened
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether somebody asked for this run and has had no answer yet."""
+        token = self.item.requested_at
+        return token is not None and token != self.before.last_handled_reconcile_at
+
+    @property
+    def is_reset(self) -> bool:
+        """Whether somebody asks to forget failures."""
+        return is_asked(self.written, meta.RESET_AT, self.before.last_handled_reset_at)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the run began."""
+        return self.context.clock.monotonic() - self.started_s
+
+    def change(self, **fields: Any) -> None:  # noqa: ANN401 - the fields of the status, by name
+        """Change fields of the wanted status."""
+        status = msgspec.structs.replace(self.status, **fields)
+        self.item = msgspec.structs.replace(self.item, status=status)
+
+    def condition(self, type_: str, status: Status, reason: str, message: str) -> None:
+        """Set a condition of the wanted status."""
+        self.change(
+            conditions=conditions.set_(
+                self.status.conditions,
+                type_,
+                status,
+                reason,
+                message,
+                generation=self.item.metadata.generation,
+                now=self.context.clock.now(),
+            )
+        )
+
+    def without(self, *types: str) -> None:
+        """Remove conditions of the wanted status."""
+        self.change(conditions=conditions.remove(self.status.conditions, *types))
+
+    def begin(self, action: Action, timeout_s: float) -> None:
+        """Say that an action begins; only a release leaves open whether all is well."""
+        text = words.running(action, timeout_s)
+        self.condition(meta.RECONCILING, "True", meta.PROGRESSING, text)
+        if action.is_release:
+            self.condition(meta.READY, "Unknown", meta.PROGRESSING, text)
+
+    def count_failure(self, action: str) -> None:
+        """Count a failure.
+
+        Args:
+            action: ``install`` or ``upgrade`` where it used up an attempt, empty where it did not.
+        """
+        status = self.status
+        self.change(failures=status.failures + 1)
+        if action == policy.INSTALL:
+            self.change(install_failures=status.install_failures + 1)
+        elif action == policy.UPGRADE:
+            self.change(upgrade_failures=status.upgrade_failures + 1)
+
+    def forgive(self) -> None:
+        """Count failures anew."""
+        self.change(failures=0, install_failures=0, upgrade_failures=0)
+
+    def forgive_if_retrying(self) -> None:
+        """Count failures anew after a success, where they are retried without end."""
+        active = policy.active(self.item.spec, self.status)
+        if active is not None and active.retry_s is not None:
+            self.forgive()
+
+    def summarise(self) -> None:
+        """Let Ready be what the newest and weightiest of the other conditions says."""
+        spec = self.item.spec
+        if not policy.tests(spec):
+            self.without(meta.TEST_SUCCESS)
+        counts_tests = policy.tests(spec) and not (spec.test and spec.test.ignore_failures)
+        order = [each for each in _SUMMARISED if each != meta.TEST_SUCCESS or counts_tests]
+        found = decisive(self.status.conditions, order)
+        if found is None:
+            return
+        is_ready = found.status == "True" and found.type != meta.REMEDIATED
+        verdict: Status = "Unknown" if found.status == "Unknown" else "False"
+        if is_ready:
+            self.without(meta.STALLED)
+        self.condition(meta.READY, "True" if is_ready else verdict, found.reason, found.message)
+
+    def notice(self, reason: str, message: str, *, severity: str = "info") -> None:
+        """Add an event, with what is being released among its metadata."""
+        self.notices.append(steps.notice(reason, message, severity=severity, **self.metadata()))
+
+    def metadata(self) -> dict[str, str]:
+        """Return the metadata of every event about a release."""
+        status = self.status
+        newest = status.history[0] if status.history else None
+        found = {
+            "revision": status.last_attempted_revision,
+            "token": status.last_attempted_config_digest,
+            "app-version": newest.app_version if newest else "",
+            "oci-digest": status.last_attempted_revision_digest,
+        }
+        return {f"{_PREFIX}/{key}": value for key, value in found.items() if value}
+
+    async def hold(self) -> None:
+        """Add the finalizer unless it is there.
+
+        Raises:
+            Conflict: the HelmRelease changed since it was read; reconcile again.
+        """
+        self._take(await steps.add_finalizer(self.context, self.kind, self.written))
+
+    async def write(self) -> None:
+        """Write the wanted status now."""
+        patched = await steps.patch_status(self.context, self.kind, self.written, self.status)
+        self._take(patched)
+
+    async def finish(self) -> None:
+        """Write the wanted status, requests handled, and publish the events."""
+        own = self.item.metadata.annotations
+        handled = {
+            "last_handled_force_at": own.get(meta.FORCE_AT),
+            "last_handled_reset_at": own.get(meta.RESET_AT),
+        }
+        self.change(**{name: value for name, value in handled.items() if value})
+        patched = await steps.finish(
+            self.context,
+            self.kind,
+            self.written,
+            self.status,
+            started_s=self.started_s,
+            notices=self.notices,
+        )
+        self._take(patched)
+        self.notices = []
+
+    def publish(self) -> None:
+        """Publish the events that gathered, before a step that may take long."""
+        steps.publish(self.context, self.kind, self.written, self.notices)
+        self.notices = []
+
+    def _take(self, written: HelmRelease) -> None:
+        """Take over what the server has now, but for the status, which is ours to say."""
+        self.written = written
+        self.item = msgspec.structs.replace(self.item, metadata=written.metadata)
+
+
+def is_asked(item: HelmRelease, annotation: str, handled: str) -> bool:
+    """Whether a request comes with the last request to reconcile and has not been handled."""
+    own = item.metadata.annotations
+    token = own.get(annotation)
+    return bool(token) and token == own.get(meta.REQUESTED_AT) and token != handled
+
+
+def decisive(state: Conditions, order: list[str]) -> meta.Condition | None:
+    """Return the condition that Ready is taken from: the newest, then the first of the order."""
+    found = [each for each in state if each.type in order]
+    return min(
+        found, key=lambda each: (-each.observed_generation, order.index(each.type)), default=None
+    )
