@@ -24,7 +24,6 @@ from daemon import (
     server,
     shared,
     shutdown,
-    tools,
     webhooks,
 )
 from runtime import clock, limits, metrics, supervisor
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from daemon.settings import Settings
+    from reconcilers.context import Tools
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +52,12 @@ class App:
     Args:
         config: the file that ``settings`` were read from; read again on a signal and on change.
         settings: the settings to start with.
+        programs: what `tools.look` found.
     """
 
-    def __init__(self, config: Path, settings: Settings) -> None:
+    def __init__(self, config: Path, settings: Settings, programs: tuple[Tools, str]) -> None:
         self._settings = settings
+        self._programs = programs
         self._clock = clock.SystemClock()
         self._rng = random.Random()  # noqa: S311 - spreads load, guards nothing
         self._metrics = metrics.Metrics()
@@ -106,7 +108,7 @@ class App:
             stack.push_async_callback(each.aclose)
         registries = client.Registries(slow, self._clock)
         stack.push_async_callback(registries.aclose)
-        found, complaint = await tools.look(settings)
+        found, complaint = self._programs
         if complaint:
             logger.warning("a tool is missing", extra={"reason": complaint})
         await self._artifacts.open()

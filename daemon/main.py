@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from concurrent import futures
 from typing import TYPE_CHECKING
 
-from daemon import app, control, datadir, memory, server, settings
+from daemon import datadir, memory, settings, tools
 from runtime import logs
 
 if TYPE_CHECKING:
@@ -33,8 +34,24 @@ def run(config: Path) -> int:
     logs.configure(loaded.daemon.log_level)
     try:
         with datadir.hold(loaded.data_dir):
-            asyncio.run(app.App(config, loaded).run())
-    except (datadir.DataDirError, server.ListenError, control.ControlError) as err:
+            return _serve(config, loaded)
+    except datadir.DataDirError as err:
+        return _refuse(str(err), FAILED)
+
+
+def _serve(config: Path, loaded: settings.Settings) -> int:
+    """Import the rest, which takes longest of all that a start does, and serve.
+
+    Meanwhile the programs that the daemon uses are asked for their versions.
+    """
+    with futures.ThreadPoolExecutor(1, "tools") as thread:
+        asked = thread.submit(asyncio.run, tools.look(loaded))
+        from daemon import app, control, server
+
+        programs = asked.result()
+    try:
+        asyncio.run(app.App(config, loaded, programs).run())
+    except (server.ListenError, control.ControlError) as err:
         return _refuse(str(err), FAILED)
     return 0
 

@@ -5,6 +5,7 @@ Looked for in the settings, then in ``<data_dir>/tools``, then on ``PATH``.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -88,8 +89,12 @@ async def look(settings: Settings) -> tuple[Tools, str]:
         Nor does that of sops and helm, which not everybody has a use for.
     """
     sops = find_sops(settings)
-    kustomize = await _ask(find_kustomize(settings), ("version",), OLDEST_KUSTOMIZE, _advice())
-    helm = await look_for_helm(settings)
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(
+            _ask(find_kustomize(settings), ("version",), OLDEST_KUSTOMIZE, _advice())
+        )
+        helm = await look_for_helm(settings)
+    kustomize = asking.result()
     found = Tools(
         kustomize=kustomize.path,
         kustomize_version=kustomize.version,
