@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.made
 PYTEST := $(BIN)/python -m pytest
 
+# Where it is set, every process compiles anew whatever it imports: half a second for each daemon.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Side by side in `make test`, each with a cluster of its own; what takes longest begins first.
 WORKERS ?= 2
 
