@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from types import TracebackType
 
+    import aiohttp
+
     from kube.auth import Connection
     from kube.objects import JsonObject
     from runtime.metrics import Metrics
@@ -443,6 +445,25 @@ class Client:
         call = Call("GET", "watch", resource.plural, target, media)
         async with self._transport.stream(call, self._identity) as pieces:
             yield pieces
+
+    @asynccontextmanager
+    async def relay(
+        self, method: str, target: str, media: Media, body: bytes | None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request of another program's with our credentials and yield the answer.
+
+        Args:
+            method: the HTTP method.
+            target: path and query, percent-encoded.
+            media: what it sends and wants back.
+            body: what it sends.
+
+        Raises:
+            ApiError: the server did not answer; a refusal is an answer.
+        """
+        call = Call(method, "relay", "", target, media, body)
+        async with self._transport.relay(call, self._identity) as response:
+            yield response
 
 
 def _target(path: str, params: Mapping[str, str]) -> str:

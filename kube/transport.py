@@ -225,6 +225,44 @@ class Transport:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(error) from error
 
+    @asynccontextmanager
+    async def relay(self, call: Call, identity: str = "") -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request of another program's and yield the answer, whatever its status.
+
+        Args:
+            call: the request.
+            identity: the user to impersonate; empty for the connection's own.
+
+        Raises:
+            ApiError: the server did not answer, or went away in the middle.
+        """
+        generation = await self.connection.current()
+        try:
+            response = await self._ask(call, identity, generation)
+            if response.status == 401 and await self.connection.renew(generation):
+                response.close()
+                generation = await self.connection.current()
+                response = await self._ask(call, identity, generation)
+            async with response:
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    async def _ask(self, call: Call, identity: str, generation: int) -> aiohttp.ClientResponse:
+        if self._watches is None:
+            msg = "the client is not open"
+            raise RuntimeError(msg)
+        self.requests[call.verb, call.resource] += 1
+        response = await self._watches.request(
+            call.method,
+            self._url(call.target),
+            data=_content(call.body),
+            headers=self._header_set(generation, identity, call.media),
+            **self._options(generation),
+        )
+        self._count(str(response.status), call.method)
+        return response
+
     async def _refuse_stream(self, response: aiohttp.ClientResponse, generation: int) -> None:
         body = await response.read()
         error = errors.from_response(

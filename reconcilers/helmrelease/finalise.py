@@ -69,7 +69,7 @@ def ground_of(attempt: Attempt) -> Ground:
     storage = ReleaseStorage(
         client, storage_namespace, attempt.context.clock, attempt.context.threads
     )
-    place = Place(client, client.cluster, namespace, storage_namespace)
+    place = Place(client, namespace, storage_namespace)
     return Ground(attempt, place, storage, KSTATUS, _no_news, name)
 
 

@@ -123,7 +123,7 @@ def _work(
     storage_namespace = names.storage_namespace(item)
     return Work(
         attempt,
-        Place(client, client.cluster, names.release_namespace(item), storage_namespace),
+        Place(client, names.release_namespace(item), storage_namespace),
         ReleaseStorage(client, storage_namespace, context.clock, context.threads),
         rules,
         find_news,

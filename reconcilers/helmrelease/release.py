@@ -235,7 +235,7 @@ async def _prepare(work: Work, action: Action, terms: Terms) -> Revision:
         render.Request(
             item=attempt.item,
             chart=work.chart,
-            values=work.values.merged,
+            values=work.values,
             name=work.name,
             place=work.place,
             is_upgrade=is_upgrade,

@@ -3,7 +3,8 @@
 References are merged in their order, and the inline values over them at the end. A reference with
 a ``targetPath`` sets one value in the middle of that, over the inline values, which then are merged
 once more: it wins where the map it is set in is, at that moment, the very map of the inline values.
-So maps are shared between merges here exactly where Flux shares them.
+So maps are shared between merges here exactly where Flux shares them: merging copies a map only to
+put something into it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from kube import errors, manifests
 from kube.helm import digest
 from kube.objects import ObjectId
 from reconcilers import referenced
+from reconcilers.helmchart import values as chart_values
 from reconcilers.helmrelease import setpath
 from runtime.errors import TransientError
 
@@ -40,6 +42,11 @@ class Values:
     merged: JsonObject
     digest: str
     """``configDigest``, see `kube.helm.digest.of_values`."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether helm reads from `text` what was merged."""
+        return bool(_texts(self.merged) == self.merged)
 
     @property
     def text(self) -> bytes:
@@ -131,24 +138,14 @@ def of(values: JsonObject, references: Iterable[tuple[ValuesReference, str, byte
     for reference, namespace, data in references:
         try:
             if reference.target_path:
-                result = merge(result, values)
+                result = chart_values.merge(result, values)
                 _put(result, reference, data)
             else:
-                result = merge(result, _document(data))
+                result = chart_values.merge(result, _document(data))
         except (manifests.ManifestError, ValueError) as err:
             raise UnresolvedError(reference, namespace, str(err)) from err
-    merged = merge(result, values)
+    merged = chart_values.merge(result, values)
     return Values(merged, digest.of_values(merged))
-
-
-def merge(base: JsonObject, over: JsonObject) -> JsonObject:
-    """Return one map merged over another, as Flux does: maps below are copied only to be merged."""
-    merged = dict(base)
-    for key, value in over.items():
-        known = merged.get(key)
-        both = isinstance(value, dict) and isinstance(known, dict)
-        merged[key] = merge(known, value) if both else value  # type: ignore[arg-type]
-    return merged
 
 
 def _put(result: JsonObject, reference: ValuesReference, data: bytes) -> None:
@@ -168,15 +165,26 @@ def _document(data: bytes) -> JsonObject:
     return document
 
 
+def plain(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return values with the keys of all maps sorted and whole numbers of one type."""
+    match value:
+        case dict():
+            return {key: plain(value[key]) for key in sorted(value)}
+        case list():
+            return [plain(each) for each in value]
+        case setpath.Integer():
+            return int(value)
+        case _:
+            return value
+
+
 def _texts(value: Any) -> Any:  # noqa: ANN401 - any JSON
     match value:
         case dict():
             return {key: _texts(each) for key, each in value.items()}
         case list():
             return [_texts(each) for each in value]
-        case setpath.Integer() if abs(value) >= EXACT_FLOAT:
-            return str(int(value))
         case setpath.Integer():
-            return int(value)
+            return str(int(value)) if abs(value) >= EXACT_FLOAT else int(value)
         case _:
             return value

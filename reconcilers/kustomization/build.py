@@ -15,9 +15,8 @@ that holds the files of the artifact that it reads and nothing else.
 from __future__ import annotations
 
 import contextlib
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -31,13 +30,12 @@ from reconcilers.kustomization import (
     store,
     substitution,
 )
+from reconcilers.kustomization.kustomize import Kustomize
 from reconcilers.kustomization.manifest import BuildError
-from runtime import process
 from sources import tree as source_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from kube.objects import JsonObject
     from reconcilers.context import ReconcileSettings, Tools
@@ -47,11 +45,6 @@ if TYPE_CHECKING:
     from reconcilers.kustomization.workplace import Workplace
     from runtime.limits import Processes, Threads
     from sources.tree import Tree
-
-_SEARCH_PATH: Final = "/usr/local/bin:/opt/homebrew/bin:/usr/bin:/bin"
-"""Where kustomize finds ``git`` for remote bases."""
-_DUMPED: Final = re.compile(r"map\[string\]interface \{\}[{(].*[})](?=: )", re.DOTALL)
-"""Whole objects, which kustomize prints into some errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +82,9 @@ class Builder:
         settings: ReconcileSettings,
         workplace: Workplace,
     ) -> None:
-        self._store, self._threads, self._processes = store, threads, processes
+        self._store, self._threads = store, threads
         self._tools, self._settings, self._workplace = tools, settings, workplace
+        self._program = Kustomize(tools.kustomize, processes, settings.build_timeout_s)
 
     async def build(self, request: Request) -> Built:
         """Return the build of a request, the last one if nothing that matters has changed.
@@ -155,11 +149,7 @@ class Builder:
             return await self._threads.run(save)
 
     async def _kustomize(self, request: Request, plan: Plan) -> bytes:
-        if self._tools.kustomize is None:
-            raise BuildError(
-                "kustomize build failed: the kustomize program was not found; install it or name "
-                "it in config.toml"
-            )
+        self._program.require()
         if plan.closure.remote and not self._settings.allow_remote_bases:
             remote = ", ".join(sorted(plan.closure.remote))
             raise BuildError(f"kustomize build failed: remote bases are not allowed: {remote}")
@@ -168,27 +158,13 @@ class Builder:
         checkout = await self._workplace.take(request.name, is_private=is_private)
         try:
             await self._threads.run(_materialise, checkout, request.tree, plan, opened)
-            output = await self._run(checkout.directory, plan)
+            confined = plan.closure.is_unsure
+            output = await self._program.build(checkout.directory, plan.root, confined=confined)
             await self._threads.run((checkout.directory / plan.file).unlink)
             is_kept = not is_private and not plan.closure.remote
         finally:
             await self._workplace.give(request.name, checkout, is_kept=is_kept)
         return output
-
-    async def _run(self, directory: Path, plan: Plan) -> bytes:
-        restrictor = "RootOnly" if plan.closure.is_unsure else "None"
-        argv = [str(self._tools.kustomize), "build", plan.root or "."]
-        argv += ["--load-restrictor", f"LoadRestrictions{restrictor}", "--reorder", "none"]
-        env = {"PATH": _SEARCH_PATH, "HOME": str(directory), "TMPDIR": str(directory)}
-        try:
-            done = await self._processes.run(
-                argv, cwd=directory, env=env, timeout_s=self._settings.build_timeout_s
-            )
-        except process.ProcessError as err:
-            raise BuildError(f"kustomize build failed: {err}") from err
-        if done.returncode != 0:
-            raise BuildError(_failure(done.stderr.decode(errors="replace"), directory))
-        return done.stdout
 
 
 def _plain_units(request: Request, plan: Plan, known: Known) -> Iterator[Unit]:
@@ -253,14 +229,3 @@ def _materialise(checkout: Checkout, tree: Tree, plan: Plan, opened: Mapping[str
     file = checkout.directory / source_tree.check_path(plan.file)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file.write_bytes(msgspec.json.encode(plan.document))
-
-
-def _failure(stderr: str, directory: Path) -> str:
-    """Word kustomize's complaint as Flux does, without this machine's paths or whole objects."""
-    text = stderr.replace(f"{directory}/", "").replace(str(directory), ".")
-    head, panicked, rest = text.partition("panic: ")
-    if panicked:
-        first = rest.partition("\n")[0]
-        return f"kustomize build failed: recovered from kustomize build panic: {first}"
-    message = _DUMPED.sub("an object", head[head.find("Error: ") + 1 :].removeprefix("rror: "))
-    return f"kustomize build failed: {message.strip()}"

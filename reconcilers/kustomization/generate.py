@@ -18,7 +18,7 @@ from sources import tree as source_tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from api.kustomize import Image, KustomizationSpec
+    from api.kustomize import Image, KustomizationSpec, Patch
     from sources.tree import Entry
 
 FILE_NAMES: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
@@ -160,14 +160,27 @@ def override(
         "buildMetadata": list(spec.build_metadata),
     }
     changed = document | {name: value for name, value in replaced.items() if value}
-    if spec.patches:
-        patches = [msgspec.to_builtins(patch) for patch in spec.patches]
-        changed["patches"] = [*_list(document, "patches"), *patches]
+    changed = transformed(changed, spec.patches, spec.images)
     if spec.components:
         components = _components(spec, exists)
         changed["components"] = [*_list(document, "components"), *components]
-    if spec.images:
-        changed["images"] = _images(_list(document, "images"), spec.images)
+    return changed
+
+
+def transformed(
+    document: dict[str, Any], patches: Sequence[Patch], images: Sequence[Image]
+) -> dict[str, Any]:
+    """Return a kustomization file with patches and images added to its own.
+
+    Raises:
+        BuildError: its own are no lists.
+    """
+    changed = dict(document)
+    if patches:
+        added = [msgspec.to_builtins(patch) for patch in patches]
+        changed["patches"] = [*_list(document, "patches"), *added]
+    if images:
+        changed["images"] = _images(_list(document, "images"), images)
     return changed
 
 

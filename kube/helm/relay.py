@@ -1,0 +1,123 @@
+"""Lends a connection to a child program, for as long as it runs.
+
+A listener on loopback takes the program's requests and sends them on as the user of a client, so
+the program holds no credentials of the cluster but an address that nobody else knows and that ends
+with the listener (programs of Kubernetes send no token where there is no TLS). On the way two
+things are put right that helm has no option for: its records move to the namespace that they are
+kept in, and its writes carry our field manager.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from api import meta
+from kube import errors
+from kube.transport import Media
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from kube.client import Client
+
+MAX_BODY: Final = 16 * 1024 * 1024
+"""Bytes of one request; a record near the limit of a Secret makes 2 MiB."""
+
+_RECORD_PREFIX: Final = "/sh.helm.release.v1."
+_RECORD_TYPE: Final = b"helm.sh/release.v1"
+_MANAGER: Final = re.compile(r"(?<=[?&]fieldManager=)helm(?=&|$)")
+_PASSED: Final = ("Content-Type", "Retry-After", "Warning")
+_GRACE_S: Final = 1.0
+
+
+class Move(NamedTuple):
+    """Where records are looked for, and where they are."""
+
+    release_namespace: str
+    storage_namespace: str
+
+    def target(self, method: str, target: str, body: bytes) -> str:
+        """Return the target that a request is meant for.
+
+        Args:
+            method: the HTTP method.
+            target: path and query, percent-encoded.
+            body: the request's; records are told by their type also in protobuf.
+        """
+        target = _MANAGER.sub(meta.HELM_MANAGER, target)
+        path, mark, query = target.partition("?")
+        collection = f"/api/v1/namespaces/{self.release_namespace}/secrets"
+        rest = path.removeprefix(collection)
+        if self.release_namespace == self.storage_namespace or rest == path:
+            return target
+        is_list = not rest and "owner=helm" in unquote(query)
+        is_new = not rest and method == "POST" and _RECORD_TYPE in body
+        if not (is_list or is_new or rest.startswith(_RECORD_PREFIX)):
+            return target
+        return f"/api/v1/namespaces/{self.storage_namespace}/secrets{rest}{mark}{query}"
+
+
+@asynccontextmanager
+async def lending(client: Client, move: Move) -> AsyncIterator[str]:
+    """Take requests and send them on until the context ends.
+
+    Args:
+        client: sends them, as its user.
+        move: where records are.
+
+    Yields:
+        The address of the server, which is a secret: its path lets in.
+
+    Raises:
+        OSError: there is no free port.
+    """
+    key = f"/{secrets.token_urlsafe(32)}"
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        given, target = request.raw_path[: len(key)], request.raw_path[len(key) :]
+        if not hmac.compare_digest(given.encode(), key.encode()):
+            return web.Response(status=403)
+        return await _pass(client, move, request, target)
+
+    app = web.Application(client_max_size=MAX_BODY)
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_GRACE_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}{key}"
+    finally:
+        await runner.cleanup()
+
+
+async def _pass(
+    client: Client, move: Move, request: web.Request, target: str
+) -> web.StreamResponse:
+    body = await request.read()
+    target = move.target(request.method, target, body)
+    media = Media(request.headers.get("Accept", "*/*"), request.headers.get("Content-Type", ""))
+    answer = web.StreamResponse()
+    try:
+        async with client.relay(request.method, target, media, body or None) as reply:
+            answer.set_status(reply.status)
+            for name in _PASSED:
+                if name in reply.headers:
+                    answer.headers[name] = reply.headers[name]
+            await answer.prepare(request)
+            async for piece in reply.content.iter_any():
+                await answer.write(piece)
+    except errors.ApiError as err:
+        if not answer.prepared:
+            return web.Response(status=502, text=err.message)
+        if request.transport is not None:
+            request.transport.abort()  # what was sent is no whole answer
+        return answer
+    await answer.write_eof()
+    return answer
