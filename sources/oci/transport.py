@@ -216,7 +216,9 @@ def failure(error: Exception, url: URL) -> RegistryError:
     """Return what an exception of aiohttp or of the system means."""
     where = _origin(url)
     match error:
-        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+        case aiohttp.ClientHttpProxyError():
+            text = f"the proxy on the way to {where} answered with status {error.status}"
+        case aiohttp.ClientProxyConnectionError():
             text = f"cannot connect to the proxy on the way to {where}: {_cause(error)}"
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
             text = f"TLS handshake with {where} failed: {_cause(error)}"
@@ -228,8 +230,10 @@ def failure(error: Exception, url: URL) -> RegistryError:
             text = f"cannot connect to {where}: {_cause(error)}"
         case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError():
             text = f"{where} closed the connection before its answer was complete"
+        case aiohttp.ClientResponseError():
+            text = f"{where} does not speak HTTP"  # its own words quote the URL, query and all
         case _:
-            text = f"{where} does not answer as it should: {_cause(error)}"
+            text = f"the connection with {where} failed: {type(error).__name__}"
     return ConnectionFailed(text)
 
 

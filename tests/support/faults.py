@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable, Iterable
 
+TLS_HELLO: Final = b"\x16"
 STALL: Final = float("inf")
 """Say nothing more, and leave the connection open."""
 
@@ -52,7 +53,10 @@ class Faults:
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        first = await reader.readexactly(1)
+        if first == TLS_HELLO:
+            return  # a server that speaks no TLS hangs up
+        head = (first + await reader.readuntil(b"\r\n\r\n")).decode()
         self.heads.append(head)
         for part in self.script(head):
             if isinstance(part, bytes):
