@@ -29,6 +29,7 @@ COMMANDS = {
     "suspend": "stop reconciling an object",
     "resume": "reconcile a suspended object again",
     "takeover": "take a cluster over from Flux's own controllers, or hand it back",
+    "mcp": "serve agents over the Model Context Protocol",
     "create": "write the Secrets that sources name, or print them",
     "github": "try the GitHub App of config.toml, or print its webhook's settings",
     "check": "check settings, tools, clusters, permissions and listeners",

@@ -53,6 +53,8 @@ class Wanted(NamedTuple):
     """A local directory in place of ``spec.path``."""
     revision: str | None = None
     """A branch, tag or commit of the source, fetched with its credentials."""
+    patch: str = ""
+    """A strategic merge patch that is put on top of ``spec.patches``; YAML."""
 
 
 class Content(NamedTuple):

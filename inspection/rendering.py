@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from api.kustomize import Kustomization
+import msgspec
+
+from api.kustomize import Kustomization, Patch
 from daemon import kinds as served
 from daemon import tools
 from inspection import content, failure, objects
@@ -34,7 +36,7 @@ async def render(context: ClusterContext, settings: Settings, wanted: Wanted) ->
     Raises:
         failure.CommandError: it cannot be built; the message says why.
     """
-    item = await _item(context, wanted.namespace, wanted.name)
+    item = _patched(await _item(context, wanted.namespace, wanted.name), wanted.patch)
     try:
         inputs.check_served(item)
         found = await content.find(context, settings, wanted, item)
@@ -50,6 +52,14 @@ async def render(context: ClusterContext, settings: Settings, wanted: Wanted) ->
     except OSError as err:
         raise failure.CommandError(f"failed to read the source: {err}") from err
     return Rendered(item, built.build, found.title)
+
+
+def _patched(item: Kustomization, patch: str) -> Kustomization:
+    """Return a Kustomization with one patch more."""
+    if not patch:
+        return item
+    patches = (*item.spec.patches, Patch(patch=patch))
+    return msgspec.structs.replace(item, spec=msgspec.structs.replace(item.spec, patches=patches))
 
 
 async def _explained(context: ClusterContext, settings: Settings, error: Exception) -> str:

@@ -1,0 +1,409 @@
+"""The tools that answer questions about what belongs together, and why something is not ready."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+
+from api import meta
+from daemon import report
+from inspection import (
+    comparison,
+    diagnosis,
+    drift,
+    failure,
+    flux,
+    graph,
+    kinds,
+    live,
+    survey,
+    trace,
+    tree,
+)
+from mcp_server.tool import Answer, Arguments, Result, Tool, shortened
+
+if TYPE_CHECKING:
+    from mcp_server.desk import Call, Site
+
+JsonObject = dict[str, Any]
+DEFAULT_NAMESPACE: Final = meta.NAMESPACE
+_MOST_DIFFERENCES: Final = 100
+
+
+def _text(description: str) -> Any:  # noqa: ANN401 - a marker of msgspec's
+    return msgspec.Meta(description=description)
+
+
+Kind = Annotated[str, _text("Kind, or the flux CLI's word for it: Kustomization, ks, git, hr")]
+Name = Annotated[str, _text("Name of the object")]
+Namespace = Annotated[str, _text("Namespace of the object")]
+ApiVersion = Annotated[
+    str, _text("API version of a kind that is neither Flux's nor a well-known one")
+]
+
+
+class Named(Arguments, frozen=True, kw_only=True):
+    """One object."""
+
+    kind: Kind
+    name: Name
+    namespace: Namespace = DEFAULT_NAMESPACE
+    apiVersion: ApiVersion = ""  # noqa: N815 - as in the tools of the operator's server
+
+
+async def body_of(site: Site, args: Named) -> JsonObject:
+    """Return the object that arguments name, whole.
+
+    Raises:
+        failure.CommandError: it is not there, or its kind is not served.
+    """
+    known = kinds.words().get(args.kind.lower())
+    if known is not None and not args.apiVersion:
+        served = known.resource
+    else:
+        served = await live.resource(site.discovery, args.apiVersion, args.kind)
+    namespace = args.namespace if served.is_namespaced else ""
+    found = await live.get(site.client, served, namespace, args.name)
+    return {"apiVersion": served.gvk.api_version, "kind": served.gvk.kind} | found
+
+
+# list_clusters ----------------------------------------------------------------------------------
+
+
+class ClusterLine(Result, frozen=True, kw_only=True):
+    """One cluster."""
+
+    name: str
+    is_reachable: bool
+    error: str = ""
+    server: str = ""
+    kubernetes: str = ""
+    states: dict[str, int] = msgspec.field(default_factory=dict)
+    """How many Flux objects are in each state."""
+    failing: tuple[str, ...] = ()
+    """The objects that failed, ``Kind/namespace/name``, ten at most."""
+    served_by: str = ""
+    """What gitopsd does with it: synced, observing, away, ...; empty where none runs."""
+
+
+class Clusters(Result, frozen=True, kw_only=True):
+    """Every cluster of ``config.toml``."""
+
+    clusters: tuple[ClusterLine, ...]
+
+
+class EveryCluster(Arguments, frozen=True, kw_only=True):
+    """Nothing, or one cluster."""
+
+
+async def list_clusters(call: Call, args: EveryCluster) -> Answer:
+    """List the clusters: whether each answers, its version, and how its Flux objects stand."""
+    chosen = call.desk.settings.clusters
+    if args.cluster:
+        chosen = ((await call.site(args.cluster)).settings,)
+    running = await call.desk.daemon()
+    states = {each.name: each.state for each in running.clusters} if running else {}
+    lines: dict[str, ClusterLine] = {}
+
+    async def look(name: str) -> None:
+        lines[name] = await _line(call, name, states.get(name, ""))
+
+    async with asyncio.TaskGroup() as tasks:
+        for each in chosen:
+            tasks.create_task(look(each.name), name=f"look at {each.name}")
+    found = tuple(lines[each.name] for each in chosen)
+    return Answer("\n".join(map(_told, found)), Clusters(clusters=found))
+
+
+async def _line(call: Call, name: str, served_by: str) -> ClusterLine:
+    from kube import errors
+    from kube.connection import AuthError
+
+    try:
+        site = await call.desk.site(name)
+        version = msgspec.json.decode(await site.client.get_raw("/version"))
+        found = await survey.take(site.client)
+    except (errors.ApiError, AuthError) as err:
+        return ClusterLine(name=name, is_reachable=False, error=str(err), served_by=served_by)
+    counts: dict[str, int] = {}
+    for obj in found.objects.values():
+        counts[obj.state] = counts.get(obj.state, 0) + 1
+    failing = [str(each.ref) for each in found.objects.values() if each.state is _FAILED]
+    return ClusterLine(
+        name=name,
+        is_reachable=True,
+        server=site.client.server,
+        kubernetes=version.get("gitVersion", ""),
+        states=counts,
+        failing=tuple(failing[:10]),
+        served_by=served_by,
+    )
+
+
+_FAILED: Final = flux.State.FAILED
+
+
+def _told(line: ClusterLine) -> str:
+    if not line.is_reachable:
+        return f"{line.name}: NOT REACHABLE: {line.error}"
+    counts = ", ".join(f"{number} {state}" for state, number in sorted(line.states.items()))
+    served = f", gitopsd: {line.served_by}" if line.served_by else ", no gitopsd answers here"
+    failing = f"; failing: {', '.join(line.failing)}" if line.failing else ""
+    return f"{line.name}: Kubernetes {line.kubernetes}{served}; {counts or 'no objects'}{failing}"
+
+
+# get_tree ---------------------------------------------------------------------------------------
+
+
+async def get_tree(call: Call, args: Named) -> Answer:
+    """Show what a Flux object owns, and what the Flux objects among that own, as a tree."""
+    site = await call.site(args.cluster)
+    found = await call.survey(site)
+    ref = _flux_ref(site, args)
+    if found.get(ref) is None:
+        raise failure.CommandError(
+            f"{ref} is not there; get_kubernetes_resources lists the objects of its kind"
+        )
+    root = tree.build(found, ref)
+    text = "\n".join([root.title, *tree.lines(root)])
+    return Answer(shortened(text, "ask for the tree of one of its children"), root)
+
+
+def _flux_ref(site: Site, args: Named) -> meta.ObjectRef:
+    kind = kinds.find(args.kind)
+    return meta.ObjectRef(site.name, kind.name, args.namespace, args.name)
+
+
+# trace ------------------------------------------------------------------------------------------
+
+
+async def trace_object(call: Call, args: Named) -> Answer:
+    """Trace any object back: who applied it, from which source and path, at which commit.
+
+    Works for pods and ReplicaSets too, through their owners. Use get_tree for the other direction.
+    """
+    site = await call.site(args.cluster)
+    body = await body_of(site, args)
+    found = await call.survey(site)
+    result = await trace.of_object(site.client, site.discovery, found, body, call.desk.commit)
+    lines = [
+        " ".join(
+            filter(
+                None,
+                (
+                    f"{step.role}: {step.title}",
+                    step.state,
+                    f"at {report.short_revision(step.revision)}" if step.revision else "",
+                    step.path,
+                    step.url,
+                    f"({step.message})" if step.message else "",
+                ),
+            )
+        )
+        for step in result.steps
+    ]
+    if result.commit:
+        commit = result.commit
+        lines.append(
+            f"commit: {commit.sha} {commit.author} {commit.time} {commit.subject}".rstrip()
+        )
+    if result.note:
+        lines.append(f"note: {result.note}")
+    return Answer("\n".join(lines), result)
+
+
+# explain_not_ready ------------------------------------------------------------------------------
+
+
+async def explain_not_ready(call: Call, args: Named) -> Answer:
+    """Explain why an object is not ready: the first cause, its evidence, and what to do.
+
+    One call walks from the object to its source, its dependencies, the failing workload, its pods
+    and their events. Works for Flux objects and for any other kind.
+    """
+    site = await call.site(args.cluster)
+    body = await body_of(site, args)
+    found = await call.survey(site)
+    examiner = diagnosis.Examiner(site.client, site.discovery, found, call.desk.clock.now())
+    result = await examiner.explain(body)
+    lines = [result.summary]
+    if not result.is_ready:
+        lines.append(f"cause: {result.cause}, at {result.at}")
+        lines += [f"evidence: {each}" for each in result.evidence]
+        lines += [f"to do: {each}" for each in result.remedies]
+        lines.append("way: " + " -> ".join(f"{each.id} ({each.state})" for each in result.chain))
+    return Answer("\n".join(lines), result)
+
+
+# dependency_graph -------------------------------------------------------------------------------
+
+
+class GraphQuery(Arguments, frozen=True, kw_only=True):
+    """Which part of the graph, and how."""
+
+    kind: Annotated[str, _text("Kind of an object to start from; the whole where left out")] = ""
+    name: Annotated[str, _text("Its name")] = ""
+    namespace: Annotated[str, _text("Its namespace")] = DEFAULT_NAMESPACE
+    format: Annotated[str, _text("mermaid, dot or json")] = "mermaid"
+
+
+async def dependency_graph(call: Call, args: GraphQuery) -> Answer:
+    """Draw who needs whom: sources, dependsOn, and what applies what; as Mermaid, DOT or JSON."""
+    site = await call.site(args.cluster)
+    found = await call.survey(site)
+    around = None
+    if args.kind:
+        around = meta.ObjectRef(site.name, kinds.find(args.kind).name, args.namespace, args.name)
+        if found.get(around) is None:
+            raise failure.CommandError(f"{around} is not there")
+    result = graph.build(found, around)
+    if args.format == "json":
+        text = msgspec.json.encode(result).decode()
+    else:
+        text = graph.dot(result) if args.format == "dot" else graph.mermaid(result)
+    return Answer(shortened(text, "name an object to start from"), result)
+
+
+# compare_clusters -------------------------------------------------------------------------------
+
+
+class CompareQuery(Arguments, frozen=True, kw_only=True):
+    """Which clusters, and how closely."""
+
+    left: Annotated[str, _text("Name of one cluster")]
+    right: Annotated[str, _text("Name of the other cluster")]
+    kind: Annotated[str, _text("Compare objects of this Flux kind only")] = ""
+    namespace: Annotated[str, _text("Compare objects of this namespace only")] = ""
+    live: Annotated[
+        bool, _text("Also compare the live objects that a named Kustomization or HelmRelease owns")
+    ] = False
+    name: Annotated[str, _text("With live: its name")] = ""
+    intervals: Annotated[bool, _text("Take intervals and time-outs into account")] = False
+
+
+async def compare_clusters(call: Call, args: CompareQuery) -> Answer:
+    """Compare two clusters: which Flux objects differ in revision, version, spec or readiness.
+
+    With live, kind and name: the live objects that one application owns in both, field by field.
+    """
+    left, right = await call.desk.site(args.left), await call.desk.site(args.right)
+    wanted = [kinds.find(args.kind)] if args.kind else None
+    here = await survey.take(left.client, wanted, args.namespace)
+    there = await survey.take(right.client, wanted, args.namespace)
+    if args.live:
+        result = await _live(args, (left, here), (right, there))
+    else:
+        result = comparison.of_clusters(here, there, ignores_intervals=not args.intervals)
+    return Answer(shortened(_compared(result), "name a kind or a namespace"), result)
+
+
+async def _live(
+    args: CompareQuery,
+    left: tuple[Site, survey.Survey],
+    right: tuple[Site, survey.Survey],
+) -> comparison.Comparison:
+    if not args.name or not args.kind:
+        raise failure.UsageError("to compare live objects, name a kind and a name: whose objects")
+    sides = []
+    for site, found in (left, right):
+        ref = meta.ObjectRef(
+            site.name,
+            kinds.find(args.kind).name,
+            args.namespace or DEFAULT_NAMESPACE,
+            args.name,
+        )
+        obj = found.get(ref)
+        if obj is None:
+            raise failure.CommandError(f"cluster {site.name} has no {ref}")
+        sides.append(await live.several(site.client, site.discovery, obj.inventory))
+    return comparison.of_objects(left[0].name, right[0].name, *sides)
+
+
+def _compared(result: comparison.Comparison) -> str:
+    """Return a comparison in lines."""
+    if result.is_same:
+        return f"{result.left} and {result.right} are the same: {result.same} objects"
+    lines = [f"{result.left} | {result.right}; {result.same} objects are the same"]
+    lines += [f"only in {result.left}: {name}" for name in result.only_left]
+    lines += [f"only in {result.right}: {name}" for name in result.only_right]
+    for pair in result.differing:
+        lines.append(pair.id)
+        lines += [
+            f"  {each.field}: {_value(each.left)} | {_value(each.right)}"
+            for each in pair.differences[:_MOST_DIFFERENCES]
+        ]
+    return "\n".join(lines)
+
+
+def _value(value: object) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return report.short_revision(text if len(text) <= 200 else f"{text[:199]}…")
+
+
+# get_drift --------------------------------------------------------------------------------------
+
+
+class DriftQuery(Arguments, frozen=True, kw_only=True):
+    """Whose drift."""
+
+    owner: Annotated[str, _text("Part of Kind/namespace/name of whose objects")] = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=500, description="The newest ones")] = 50
+
+
+class Drifts(Result, frozen=True, kw_only=True):
+    """What somebody changed by hand, the newest first."""
+
+    drifts: tuple[report.Correction, ...]
+    source: str
+    """``daemon`` (since it started, with fields) or ``events`` (of the last hour)."""
+
+
+async def get_drift(call: Call, args: DriftQuery) -> Answer:
+    """List what somebody changed in the cluster by hand and gitopsd put back: who, what, when."""
+    known = await call.desk.drifts()
+    source = "daemon"
+    site = await call.site(args.cluster)
+    if known is None:
+        source = "events"
+        known = tuple(await drift.from_events(site.client))
+    found = drift.chosen(known, cluster=site.name, owner=args.owner, limit=args.limit)
+    lines = [
+        f"{each.time} {each.object} was {each.change}"
+        f"{f' by {each.who}' if each.who else ''}"
+        f"{_fields(each)}, owner {each.owner}"
+        for each in found
+    ]
+    if source == "events":
+        lines.append("# no gitopsd answers here; this is from the Events of the last hour")
+    text = "\n".join(lines) or "no drift is known"
+    return Answer(shortened(text, "a smaller limit"), Drifts(drifts=tuple(found), source=source))
+
+
+def _fields(found: report.Correction) -> str:
+    return f" ({', '.join(found.fields)})" if found.fields else ""
+
+
+TOOLS: Final[tuple[Tool[Any], ...]] = (
+    Tool("list_clusters", "List clusters", EveryCluster, Clusters, list_clusters),
+    Tool("get_tree", "Show what an object owns", Named, tree.Node, get_tree),
+    Tool("trace", "Trace an object to Git", Named, trace.Trace, trace_object),
+    Tool(
+        "explain_not_ready",
+        "Explain why something is not ready",
+        Named,
+        diagnosis.Diagnosis,
+        explain_not_ready,
+    ),
+    Tool("dependency_graph", "Draw dependencies", GraphQuery, graph.Graph, dependency_graph),
+    Tool(
+        "compare_clusters",
+        "Compare clusters",
+        CompareQuery,
+        comparison.Comparison,
+        compare_clusters,
+    ),
+    Tool("get_drift", "List drift", DriftQuery, Drifts, get_drift),
+)
+"""Every tool of this module."""

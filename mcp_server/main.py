@@ -1,0 +1,66 @@
+"""Starts the server: on standard input and output, or on a loopback address."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mcp.server.stdio import stdio_server
+
+from inspection import failure
+from mcp_server import catalogue, listening, serving
+from mcp_server.audit import Audit
+from mcp_server.desk import Desk
+from runtime import clock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from daemon.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to serve."""
+
+    address: str = ""
+    """``host:port`` to listen on; standard input and output where empty."""
+    read_only: bool = False
+    tools: tuple[str, ...] = ()
+    """These tools alone; all where empty."""
+    token_file: Path | None = None
+    audit_file: Path | None = None
+
+
+def run(config: Path, settings: Settings, options: Options) -> None:
+    """Serve until the client goes, or a signal comes.
+
+    Raises:
+        failure.CommandError: it cannot be served as asked.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    try:
+        tools = catalogue.offered(read_only=options.read_only, allowed=options.tools)
+    except ValueError as err:
+        raise failure.UsageError(str(err)) from err
+    audit = Audit(options.audit_file or settings.data_dir / "mcp-audit.log", clock.SystemClock())
+    offer = serving.Offer(Desk(config, settings, audit), tools)
+    asyncio.run(_serve(offer, settings, options))
+
+
+def _announce(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+async def _serve(offer: serving.Offer, settings: Settings, options: Options) -> None:
+    server = offer.server()
+    if options.address:
+        token_file = options.token_file or settings.data_dir / "mcp-token"
+        await listening.serve(server, options.address, token_file, _announce)
+        return
+    async with stdio_server() as (reading, writing):
+        await server.run(reading, writing, server.create_initialization_options())
