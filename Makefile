@@ -86,6 +86,7 @@ crds: $(STAMP) ## Write the CRDs from the types
 lock: $(STAMP) ## Resolve the requirements anew
 	$(BIN)/python -m pip install --quiet uv
 	$(LOCK) --output-file requirements.txt pyproject.toml
+	$(LOCK) --extra mcp --output-file requirements-mcp.txt pyproject.toml
 	$(LOCK) --extra dev --output-file requirements-dev.txt pyproject.toml
 
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes \

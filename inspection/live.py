@@ -141,7 +141,7 @@ async def page(
     body = await client.get_raw(found.path(namespace), params=params)
     answer = msgspec.json.decode(body, type=_Page)
     head = {"apiVersion": found.gvk.api_version, "kind": found.gvk.kind}
-    items = [head | orjson.loads(each) for each in answer.items]
+    items = [head | orjson.loads(bytes(each)) for each in answer.items]
     return Page(items, answer.metadata.continue_)
 
 

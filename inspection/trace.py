@@ -12,8 +12,6 @@ from kube import errors
 from kube.objects import GVK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from api.meta import ObjectRef
     from inspection.flux import FluxObject
     from inspection.survey import Survey
@@ -74,16 +72,14 @@ async def of_object(
     discovery: Discovery,
     survey: Survey,
     obj: JsonObject,
-    commit: Callable[[str], Commit | None],
 ) -> Trace:
-    """Trace an object.
+    """Trace an object; of its commit only the id is known here.
 
     Args:
         client: its cluster.
         discovery: the same cluster's.
         survey: the Flux objects of the cluster.
         obj: the object, whole.
-        commit: finds a commit by its id, None where it is not on this machine.
     """
     steps, current = [_plain("object", obj)], obj
     for _ in range(_MOST_STEPS):
@@ -96,8 +92,8 @@ async def of_object(
         current = parent
     ref = _owner(survey, current)
     if ref is None:
-        return _unmanaged(survey, steps, current, commit)
-    return _managed(survey, steps, ref, commit)
+        return _unmanaged(survey, steps, current)
+    return _managed(survey, steps, ref)
 
 
 def _owner(survey: Survey, obj: JsonObject) -> ObjectRef | None:
@@ -112,26 +108,19 @@ def _owner(survey: Survey, obj: JsonObject) -> ObjectRef | None:
     return found
 
 
-def _unmanaged(
-    survey: Survey,
-    steps: list[Step],
-    obj: JsonObject,
-    commit: Callable[[str], Commit | None],
-) -> Trace:
+def _unmanaged(survey: Survey, steps: list[Step], obj: JsonObject) -> Trace:
     """Tell of an object that no other Flux object applied; it may be one with a source itself."""
     if flux.is_flux(GVK.of(obj).group):
         own = flux.FluxObject(survey.cluster, obj)
         steps[0] = _step("object", own)
         note = "nothing else applied it: it was made by hand, by an instance or by a command"
         steps += _to_source(survey, own)
-        return _finished(steps, own, commit, is_managed=False, note=note)
+        return _finished(steps, own, is_managed=False, note=note)
     note = "not managed by Flux: it has no owner label, and neither has anything that owns it"
     return Trace(steps=tuple(steps), is_managed=False, note=note)
 
 
-def _managed(
-    survey: Survey, steps: list[Step], ref: ObjectRef, commit: Callable[[str], Commit | None]
-) -> Trace:
+def _managed(survey: Survey, steps: list[Step], ref: ObjectRef) -> Trace:
     found = survey.get(ref)
     if found is None:
         gone = Step(role="applier", kind=ref.kind, namespace=ref.namespace, name=ref.name)
@@ -139,17 +128,10 @@ def _managed(
         return Trace(steps=(*steps, gone), is_managed=False, note=note)
     steps.append(_step("applier", found))
     steps += _to_source(survey, found)
-    return _finished(steps, found, commit, is_managed=True)
+    return _finished(steps, found, is_managed=True)
 
 
-def _finished(
-    steps: list[Step],
-    applier: FluxObject,
-    commit: Callable[[str], Commit | None],
-    *,
-    is_managed: bool,
-    note: str = "",
-) -> Trace:
+def _finished(steps: list[Step], applier: FluxObject, *, is_managed: bool, note: str = "") -> Trace:
     origin = str(applier.status.get("lastAppliedOriginRevision") or "")
     revision = origin or applier.revision
     sha = sha_of(revision)
@@ -157,7 +139,7 @@ def _finished(
         steps=tuple(steps),
         is_managed=is_managed,
         revision=revision,
-        commit=(commit(sha) or Commit(sha=sha)) if sha else None,
+        commit=Commit(sha=sha) if sha else None,
         note=note,
     )
 

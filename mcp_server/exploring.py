@@ -187,7 +187,10 @@ async def trace_object(call: Call, args: Named) -> Answer:
     site = await call.site(args.cluster)
     body = await body_of(site, args)
     found = await call.survey(site)
-    result = await trace.of_object(site.client, site.discovery, found, body, call.desk.commit)
+    result = await trace.of_object(site.client, site.discovery, found, body)
+    if result.commit:
+        known = await asyncio.to_thread(call.desk.commit, result.commit.sha)
+        result = msgspec.structs.replace(result, commit=known or result.commit)
     lines = [
         " ".join(
             filter(
