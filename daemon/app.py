@@ -27,7 +27,7 @@ from daemon import (
     webhooks,
 )
 from runtime import clock, limits, metrics, supervisor
-from sources import git
+from sources import git, gitpack
 from sources.oci import client
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ class App:
         settings = self._settings
         threads, slow = limits.Threads(QUICK_THREADS), limits.Threads(settings.limits.threads)
         processes = limits.Processes(self._metrics, settings.processes)
-        fetcher = git.GitFetcher(settings.data_dir / "git", slow, processes, self._clock)
+        folder, bounds = settings.data_dir / "git", _git_limits(settings)
+        fetcher = git.GitFetcher(folder, slow, processes, self._clock, bounds)
         stack.callback(fetcher.close)  # after its threads, which the stack ends before
         for each in (threads, slow):
             stack.push_async_callback(each.aclose)
@@ -222,3 +223,11 @@ class App:
             listeners=self._bound(),
             clusters=self._fleet.reports() if self._fleet else (),
         )
+
+
+def _git_limits(settings: Settings) -> gitpack.Limits:
+    """Return what one Git repository may cost."""
+    found = settings.limits
+    return gitpack.Limits(
+        found.git_objects, found.git_megabytes << 20, found.git_file_megabytes << 20
+    )

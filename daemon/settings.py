@@ -136,6 +136,14 @@ class Limits(Section, frozen=True, kw_only=True):
     manifests need, far below what fills a disk: a few kilobytes can unpack to gigabytes."""
     artifact_files: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 100_000
     """Files, or objects, that such an artifact may hold."""
+    git_megabytes: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 2048
+    """MiB that a Git server may send in one fetch, and that the files of one artifact may have.
+    Ten times what large repositories of manifests have."""
+    git_file_megabytes: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 256
+    """MiB of the largest file in a repository; it is in memory once."""
+    git_objects: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] = 1_000_000
+    """Objects (files, directories, commits) that a Git server may send in one fetch. A pinned
+    commit comes with all of the history before it."""
 
 
 class Sync(Section, frozen=True, kw_only=True):

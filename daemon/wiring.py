@@ -86,6 +86,7 @@ def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterC
             shared.artifacts_dir(cluster.name),
             f"{shared.artifacts_url.rstrip('/')}/{cluster.name}",
             shared.clock,
+            limit_bytes=shared.git.limits.bytes,
         ),
         git=shared.git,
         oci=shared.oci,

@@ -45,14 +45,27 @@ class Authority:
         self._key = key
         self._certificate = x509.load_pem_x509_certificate(self.certificate_path.read_bytes())
 
-    def issue(self, name: str, groups: tuple[str, ...] = (), hosts: tuple[str, ...] = ()) -> Pair:
-        """Issue a certificate: for a user when there are no hosts, for a server otherwise."""
+    def issue(
+        self,
+        name: str,
+        groups: tuple[str, ...] = (),
+        hosts: tuple[str, ...] = (),
+        lifetime: dt.timedelta = _LIFETIME,
+    ) -> Pair:
+        """Issue a certificate: for a user when there are no hosts, for a server otherwise.
+
+        Args:
+            name: whose it is.
+            groups: the user's.
+            hosts: the server's names and addresses.
+            lifetime: from now on; it began an hour ago, so one of minus a minute has ended.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
         attributes += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         usage = ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
         builder = (
-            _builder(x509.Name(attributes), self._certificate.subject, key)
+            _builder(x509.Name(attributes), self._certificate.subject, key, lifetime)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(
@@ -122,7 +135,10 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    lifetime: dt.timedelta = _LIFETIME,
 ) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     return (
@@ -132,7 +148,7 @@ def _builder(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + _LIFETIME)
+        .not_valid_after(now + lifetime)
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import datetime as dt
 import hmac
 import itertools
 import os
@@ -54,6 +55,7 @@ class GitServer:
         basic: user name and password that every request must carry.
         bearer: a token that every request must carry.
         tls: serve https, with a certificate of an authority of its own (`ca`).
+        lifetime: of that certificate; a negative one has ended.
         client_ca: with ``tls``, the authority whose certificates clients must present.
         admits: decides by the ``Authorization`` header of every request.
     """
@@ -66,6 +68,7 @@ class GitServer:
         basic: tuple[str, str] | None = None,
         bearer: str | None = None,
         tls: bool = False,
+        lifetime: dt.timedelta = dt.timedelta(days=1),
         client_ca: bytes = b"",
         admits: Callable[[str], bool] | None = None,
     ) -> None:
@@ -80,7 +83,7 @@ class GitServer:
         self._http.git = self
         self._scheme = "https" if tls else "http"
         if tls:
-            self._serve_tls(client_ca)
+            self._serve_tls(client_ca, lifetime)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), name="git")
 
     def __enter__(self) -> Self:
@@ -145,6 +148,17 @@ class GitServer:
             yield
 
     @contextlib.contextmanager
+    def redirecting(self, location: str) -> Iterator[None]:
+        """Send every request elsewhere, the method and the body included."""
+
+        def redirect(handler: _Handler) -> bool:
+            handler.reply(HTTPStatus.TEMPORARY_REDIRECT, b"", location)
+            return False
+
+        with self._failing(redirect):
+            yield
+
+    @contextlib.contextmanager
     def hanging_up(self) -> Iterator[None]:
         """Close every connection without an answer."""
 
@@ -203,11 +217,12 @@ class GitServer:
         finally:
             self._fault = None
 
-    def _serve_tls(self, client_ca: bytes) -> None:
+    def _serve_tls(self, client_ca: bytes, lifetime: dt.timedelta) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             authority = certificates.Authority(folder)
-            pair = authority.issue("git", hosts=("127.0.0.1", "localhost"))
+            hosts = ("127.0.0.1", "localhost")
+            pair = authority.issue("git", hosts=hosts, lifetime=lifetime)
             (folder / "pair.pem").write_bytes(pair.certificate + pair.key)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(folder / "pair.pem")
@@ -264,12 +279,14 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Keep quiet; `GitServer.requests` is the record."""
 
-    def reply(self, status: int, body: bytes) -> None:
+    def reply(self, status: int, body: bytes, location: str = "") -> None:
         """Send a short text and close the connection, since a request body may be unread."""
         self.close_connection = True
         self.send_response(status)
         if status == HTTPStatus.UNAUTHORIZED:
             self.send_header("WWW-Authenticate", 'Basic realm="git"')
+        if location:
+            self.send_header("Location", location)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
         self.end_headers()

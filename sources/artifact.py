@@ -38,7 +38,13 @@ _LONGEST: Final = 128
 """Files after which one ends at the latest."""
 
 
-def write(tree: Tree, file: BinaryIO, previous: BinaryIO | None = None) -> Written:
+def write(
+    tree: Tree,
+    file: BinaryIO,
+    previous: BinaryIO | None = None,
+    *,
+    limit_bytes: int | None = None,
+) -> Written:
     """Write a tree as a reproducible ``tar.gz``. Blocks; needs memory for one file at a time.
 
     Args:
@@ -47,11 +53,13 @@ def write(tree: Tree, file: BinaryIO, previous: BinaryIO | None = None) -> Writt
         previous: a whole file written by this function; what is equal in it is copied, so that
             only changed files, and some beside them, are read and compressed. It does not change
             what is written.
+        limit_bytes: what the uncompressed content may have; None for no limit.
 
     Raises:
         OSError: the file system refused.
+        segments.TooLargeError: there is more content than that.
     """
-    writer = segments.Writer(file, segments.Previous(previous) if previous else None)
+    writer = segments.Writer(file, segments.Previous(previous) if previous else None, limit_bytes)
     seen = {""}
     for group in _groups(tree.entries()):
         parents = [_new_parents(entry.path, seen) for entry in group]

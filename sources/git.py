@@ -19,6 +19,7 @@ from sources import (
     giterrors,
     gitmirror,
     gitmodules,
+    gitpack,
     gitref,
     gitssh,
     gitstore,
@@ -107,11 +108,18 @@ class GitFetcher:
             threads that anything quick depends on.
         processes: runs the indexing of large packs.
         clock: tells which remotes are idle.
+        limits: what a repository may cost us.
     """
 
     def __init__(
-        self, directory: Path, threads: Threads, processes: Processes, clock: Clock
+        self,
+        directory: Path,
+        threads: Threads,
+        processes: Processes,
+        clock: Clock,
+        limits: gitpack.Limits | None = None,
     ) -> None:
+        self.limits = limits or gitpack.Limits()
         self._directory = directory
         self._threads = threads
         self._processes = processes
@@ -295,6 +303,7 @@ class GitFetcher:
             self._processes,
             credentials=credentials,
             tokens=self.apps.tokens(credentials.app) if credentials.app else None,
+            limits=self.limits,
         )
         return mirror
 

@@ -30,6 +30,8 @@ from dulwich.protocol import Protocol, pkt_line
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from sources import gitpack
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from ssl import SSLContext
@@ -48,6 +50,8 @@ CONNECT_S = 5.0
 """Seconds to establish a connection."""
 READ_S = 30.0
 """Seconds without a byte after which a connection counts as dead."""
+LISTING_BYTES = 64 * 1024 * 1024
+"""Bytes that a server may list its references in: half a million of them."""
 _REDIRECTS = 5
 _CONNECTIONS = 2
 
@@ -207,7 +211,8 @@ class _Client(Urllib3HttpGitClient):
             except Exception:
                 response.close()
                 raise
-        return response, _noticing_errors(read)
+        is_listing = data is None or (isinstance(data, bytes) and b"command=ls-refs" in data)
+        return response, _noticing_errors(_bounded(read) if is_listing else read)
 
     def _discover_references(
         self,
@@ -256,6 +261,21 @@ def _check(response: HTTPResponse, url: str) -> None:
     content_type = response.headers.get("Content-Type", "")
     if not content_type.startswith("application/x-git-"):
         raise GitProtocolError(f"not a Git repository: the server answered {content_type!r}")
+
+
+def _bounded(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """Wrap the reading of a listing, which is kept in memory, so that it comes to an end."""
+    received = 0
+
+    def bounded(size: int) -> bytes:
+        nonlocal received
+        data = read(size)
+        received += len(data)
+        if received > LISTING_BYTES:
+            raise gitpack.LimitError(f"more than {LISTING_BYTES >> 20} MiB of references were sent")
+        return data
+
+    return bounded
 
 
 def _noticing_errors(read: Callable[[int], bytes]) -> Callable[[int], bytes]:

@@ -18,7 +18,7 @@ from dulwich.client import HTTPUnauthorized
 from dulwich.errors import HangupException, NotGitRepository
 
 from runtime import errors
-from sources import gitclient
+from sources import gitclient, gitpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,6 +133,8 @@ def _known(error: BaseException, *, authorized: bool) -> str:
             return "repository not found"
         case HangupException() | http.ProtocolError():
             return "the server closed the connection before its answer was complete"
+        case gitpack.LimitError():
+            return f"the repository is too large: {error}; see [limits] in config.toml"
         case gitclient.StatusError():
             return f"{_STATUSES.get(error.status, 'unexpected answer')}: {error}"
         case http.HTTPError():

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from api import durations
@@ -16,6 +17,7 @@ from sources import gitclient, giterrors, gitpack, gitstore
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
+    from typing import BinaryIO
 
     from runtime.limits import Processes, Threads
     from sources import gitssh
@@ -29,6 +31,8 @@ T = TypeVar("T")
 
 LARGE_PACK_BYTES = 4 * 1024 * 1024
 """Packs above this are indexed in a child process, whose memory goes back to the system."""
+_LARGE_CONTENT = 8 * LARGE_PACK_BYTES
+"""Likewise those with so much in them."""
 _INDEXING_S = 600.0
 """Seconds that a child process may take, beyond which something is badly wrong."""
 
@@ -52,6 +56,7 @@ class Mirror:
         processes: runs the indexing of large packs.
         credentials: what is presented to the server.
         tokens: of the GitHub App that the credentials name, if they name one.
+        limits: what may be fetched.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Mirror:
         *,
         credentials: Credentials,
         tokens: Tokens | None = None,
+        limits: gitpack.Limits | None = None,
     ) -> None:
         self.store = store
         self.used_s = 0.0
@@ -72,6 +78,7 @@ class Mirror:
         self._processes = processes
         self._credentials = credentials
         self._tokens = tokens
+        self._limits = limits or gitpack.Limits()
         self._next = _Listing()
         self._listing = asyncio.Lock()
         self._storing = asyncio.Lock()
@@ -188,9 +195,10 @@ class Mirror:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 haves = self.store.haves() if depth else []
-                self._remote.fetch(wants, haves, depth=depth, sink=file.write, abort=abort)
+                sink = partial(_spool, file, self._limits.bytes)
+                self._remote.fetch(wants, haves, depth=depth, sink=sink, abort=abort)
             size = pack.stat().st_size
-            if size >= LARGE_PACK_BYTES:
+            if size >= LARGE_PACK_BYTES or (size and self._is_large(pack)):
                 return pack
             if size:
                 _run_here(["ingest", str(self.store.objects_directory), str(pack)])
@@ -200,10 +208,15 @@ class Mirror:
         pack.unlink()
         return None
 
+    def _is_large(self, pack: Path) -> bool:
+        with gitstore.translating():
+            return gitpack.inspect(pack, self._limits, _LARGE_CONTENT) >= _LARGE_CONTENT
+
     async def _pack(self, size: int, action: str, *arguments: Path | str) -> None:
         """Run `gitpack`, here or beside.
 
         Raises:
+            gitpack.LimitError: there is more in it than is allowed.
             gitstore.DamagedError: it failed.
         """
         line = [action, *(str(argument) for argument in arguments)]
@@ -211,11 +224,13 @@ class Mirror:
             await self._threads.run(_run_here, line)
             return
         done = await self._processes.run(
-            [sys.executable, "-I", gitpack.__file__, *line],
+            [sys.executable, "-I", gitpack.__file__, ",".join(map(str, self._limits)), *line],
             cwd=self.store.directory,
             env={},
             timeout_s=_INDEXING_S,
         )
+        if done.returncode == gitpack.OVER_LIMIT:
+            raise gitpack.LimitError(done.stderr.decode(errors="replace"))
         if done.returncode:
             last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
             raise gitstore.DamagedError(f"{action} failed: {last}")
@@ -258,6 +273,17 @@ class Mirror:
 
     def _failure(self, doing: str, text: str) -> giterrors.GitOperationError:
         return giterrors.GitOperationError(f"unable to {doing} '{self._remote.url}': {text}")
+
+
+def _spool(file: BinaryIO, limit: int, data: bytes) -> None:
+    """Write what was received.
+
+    Raises:
+        gitpack.LimitError: it is more than is allowed.
+    """
+    if file.tell() + len(data) > limit:
+        raise gitpack.LimitError(f"more than {limit >> 20} MiB were sent")
+    file.write(data)
 
 
 def _run_here(line: Sequence[str]) -> None:

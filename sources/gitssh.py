@@ -24,7 +24,7 @@ from dulwich.client import SSHGitClient
 from dulwich.objects import ObjectID
 
 from runtime import privatefile
-from sources import gitclient
+from sources import gitclient, gitpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -114,7 +114,7 @@ class Remote:
             Exception: see `gitclient.Remote.list_refs`; besides, `SshError`.
         """
         wanted = [prefix.encode() for prefix in prefixes]
-        with abort.covering(), self._client(abort) as client:
+        with abort.covering(), self._client(abort, gitclient.LISTING_BYTES) as client:
             answer = client.get_refs(self._path.encode(), ref_prefix=wanted)
         return gitclient.named(answer.refs)
 
@@ -151,14 +151,16 @@ class Remote:
         """Do nothing: no connection outlives a call."""
 
     @contextmanager
-    def _client(self, abort: Abort) -> Iterator[SSHGitClient]:
+    def _client(self, abort: Abort, limit: int | None = None) -> Iterator[SSHGitClient]:
         """Lend a client whose connections end with the block, and say what ``ssh`` said."""
         with ExitStack() as stack:
-            vendor = _Vendor(self._identity, abort, stack)
+            vendor = _Vendor(self._identity, abort, stack, limit)
             client = _Client(self._host, self._port, self._user, vendor=vendor)  # type: ignore[arg-type]  # has the one method that is called
             client.stack = stack
             try:
                 yield client
+            except gitpack.LimitError:
+                raise
             except Exception as err:
                 text = self._meaning(vendor)
                 if text:
@@ -199,9 +201,13 @@ class _Vendor:
         identity: our key, and the hosts we know.
         abort: ends the process when triggered.
         stack: ends the process and what it was given when left.
+        limit: bytes that the server may send; None for no limit.
     """
 
-    def __init__(self, identity: Identity, abort: Abort, stack: ExitStack) -> None:
+    def __init__(
+        self, identity: Identity, abort: Abort, stack: ExitStack, limit: int | None
+    ) -> None:
+        self._limit = limit
         self._identity = identity
         self._abort = abort
         self._stack = stack
@@ -242,7 +248,7 @@ class _Vendor:
             env=self._environment,
             start_new_session=True,
         )
-        connection = _Connection(child)
+        connection = _Connection(child, self._limit)
         self._stack.callback(connection.close)
         self._abort.on_trigger(connection.kill)
         return connection
@@ -289,8 +295,10 @@ class _Vendor:
 class _Connection:
     """A running ``ssh`` as the socket that dulwich takes it for."""
 
-    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], limit: int | None) -> None:
         self._child = child
+        self._limit = limit
+        self._received = 0
         self._stdin = cast("IO[bytes]", child.stdin)
         self._stdout = cast("IO[bytes]", child.stdout)
         self.stderr = None
@@ -300,6 +308,9 @@ class _Connection:
         data = bytearray()
         while len(data) < size and (chunk := self._stdout.read(size - len(data))):
             data += chunk
+        self._received += len(data)
+        if self._limit is not None and self._received > self._limit:
+            raise gitpack.LimitError(f"more than {self._limit >> 20} MiB of references were sent")
         return bytes(data)
 
     def write(self, data: bytes) -> int:

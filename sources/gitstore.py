@@ -348,6 +348,8 @@ def translating() -> Iterator[None]:
     """Turn everything dulwich raises about bad data into `DamagedError`."""
     try:
         yield
+    except gitpack.LimitError:
+        raise
     except _DAMAGE as err:
         raise DamagedError(f"{type(err).__name__}: {err}") from err
 

@@ -20,7 +20,7 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,6 +42,10 @@ _FIELD_BYTES: Final = KEY_BYTES + 4
 _COPY_BYTES: Final = 1024 * 1024
 
 
+class TooLargeError(OSError):
+    """The content is larger than what is allowed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What became of a file that was written."""
@@ -50,6 +54,15 @@ class Written:
     """``sha256:<hex>`` of the file."""
     size: int
     """Bytes of the file."""
+
+
+class Range(NamedTuple):
+    """A part of a file."""
+
+    start: int
+    end: int
+    content: int
+    """How many bytes are compressed in it."""
 
 
 class Previous:
@@ -61,16 +74,15 @@ class Previous:
 
     def __init__(self, file: BinaryIO) -> None:
         self._handle = file.fileno()
-        self._ranges: dict[bytes, tuple[int, int]] = {}
-        start = end = 0
-        last = b""
+        self._ranges: dict[bytes, Range] = {}
+        end, last = 0, b""
         for key, length in self._members():
-            start = start if key == last else end
+            before = self._ranges[key] if key == last else Range(end, end, 0)
             end, last = end + length, key
-            self._ranges[key] = (start, end)
+            self._ranges[key] = Range(before.start, end, before.content + self._content(end))
 
-    def find(self, key: bytes) -> tuple[int, int] | None:
-        """Return where a segment begins and ends, or None."""
+    def find(self, key: bytes) -> Range | None:
+        """Return where a segment is, or None."""
         return self._ranges.get(key)
 
     def read(self, start: int, end: int) -> Iterator[bytes]:
@@ -85,6 +97,11 @@ class Previous:
                 raise OSError("the previous artifact has become shorter")
             start += len(data)
             yield data
+
+    def _content(self, end: int) -> int:
+        """Return how many bytes are compressed in the member that ends there."""
+        tail = os.pread(self._handle, _TAIL.size, end - _TAIL.size)
+        return int(_TAIL.unpack(tail)[1]) if len(tail) == _TAIL.size else 0
 
     def _members(self) -> Iterator[tuple[bytes, int]]:
         """Yield key and length of each member, as far as they are ours."""
@@ -103,11 +120,16 @@ class Writer:
     Args:
         file: where to, open for writing in binary mode.
         previous: what to copy from.
+        limit_bytes: of the content, uncompressed; None for no limit.
     """
 
-    def __init__(self, file: BinaryIO, previous: Previous | None = None) -> None:
+    def __init__(
+        self, file: BinaryIO, previous: Previous | None = None, limit_bytes: int | None = None
+    ) -> None:
         self._file = file
         self._previous = previous
+        self._limit_bytes = limit_bytes
+        self._content = 0
         self._copying = (0, 0)
         self._digest = hashlib.sha256()
         self._size = 0
@@ -121,17 +143,20 @@ class Writer:
 
         Raises:
             OSError: the file system refused.
+            TooLargeError: the content is over its limit now.
         """
         found = self._previous.find(key) if self._previous else None
         if found is None:
             self._flush()
-            for member in _members(key, content):
+            for member in _members(key, self._counted(content)):
                 self._put(member)
-        elif found[0] == self._copying[1]:
-            self._copying = (self._copying[0], found[1])
+            return
+        self._count(found.content)
+        if found.start == self._copying[1]:
+            self._copying = (self._copying[0], found.end)
         else:
             self._flush()
-            self._copying = found
+            self._copying = (found.start, found.end)
 
     def close(self) -> Written:
         """Write what is left, and say what became of the file, which stays open.
@@ -141,6 +166,16 @@ class Writer:
         """
         self._flush()
         return Written(f"sha256:{self._digest.hexdigest()}", self._size)
+
+    def _counted(self, content: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in content:
+            self._count(len(piece))
+            yield piece
+
+    def _count(self, size: int) -> None:
+        self._content += size
+        if self._limit_bytes is not None and self._content > self._limit_bytes:
+            raise TooLargeError(f"the content is larger than {self._limit_bytes >> 20} MiB")
 
     def _flush(self) -> None:
         start, end = self._copying

@@ -84,10 +84,14 @@ class Storage:
         root: the directory that holds the artifacts; made when it is first needed.
         base_url: where the file server offers ``root``; ``http://`` is assumed without a scheme.
         clock: stamps artifacts and judges their age.
+        limit_bytes: what the files of a packed tree may have in all; None for no limit.
     """
 
-    def __init__(self, root: Path, base_url: str, clock: Clock) -> None:
+    def __init__(
+        self, root: Path, base_url: str, clock: Clock, *, limit_bytes: int | None = None
+    ) -> None:
         self.root = root
+        self._limit_bytes = limit_bytes
         self._clock = clock
         self._base = base_url if "://" in base_url else f"http://{base_url}"
         self._verified: dict[str, tuple[str, _Fingerprint]] = {}
@@ -124,7 +128,7 @@ class Storage:
 
         def pack(file: BinaryIO) -> Written:
             with self._whole(previous) as old:
-                return artifacts.write(tree, file, old)
+                return artifacts.write(tree, file, old, limit_bytes=self._limit_bytes)
 
         artifact = self._write(owner, filename, revision, pack)
         if is_lasting:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import os
 import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
 
 from api.source import GitRepository
+from devcluster.gitrepo import git as run_git
 from devcluster.gitserver import GitServer
 from runtime.errors import TerminalError
+from sources import git, gitref
 from tests.support import api, reconciling
 from tests.support.gitsource import Source
+from tests.support.room import room
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -363,3 +367,44 @@ async def test_archive_is_a_plain_tarball_of_the_rules(source: Source, repo: Rep
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         members = {each.name: (each.mode, each.uid, each.mtime) for each in archive}
     assert members == dict.fromkeys((".sourceignore", "app.yaml", "run.sh"), (384, 0, 0))
+
+
+async def test_full_disk_keeps_the_artifact_and_is_recovered_from(
+    source: Source, repo: Repo
+) -> None:
+    await source.apply()
+    await source.reconcile()
+    before = source.status["artifact"]
+    sha = repo.push({f"{n}.bin": os.urandom(4000) for n in range(40)})
+    reference = gitref.Exact("refs/heads/main", "main")
+    remote = git.Repository(source.server.url("fleet"), timeout_s=60)
+    fetcher = source.desk.context.git
+    await fetcher.fetch(remote, reference, await fetcher.resolve(remote, reference))
+    with room(50_000):
+        await source.fails()
+    assert source.conditions["StorageOperationFailed"] == (
+        "True",
+        "ArchiveOperationFailed",
+        "unable to archive artifact to storage: [Errno 27] File too large",
+    )
+    assert source.status["artifact"] == before
+    assert [path.name for path in source.file.parent.iterdir()] == [source.file.name]
+    await source.reconcile()
+    assert source.status["artifact"]["revision"] == f"main@sha1:{sha}"
+    assert set(source.conditions) == {"Ready", "ArtifactInStorage"}
+
+
+async def test_branch_that_is_deleted_and_comes_back(source: Source, repo: Repo) -> None:
+    await source.apply()
+    await source.reconcile()
+    before = source.status["artifact"]
+    repo.switch("other")
+    run_git(repo.bare, "update-ref", "-d", "refs/heads/main")
+    await source.fails()
+    status, reason, text = source.conditions["FetchFailed"]
+    assert (status, reason) == ("True", "GitOperationFailed")
+    assert text.endswith('couldn\'t find remote ref "refs/heads/main"')
+    assert source.status["artifact"] == before
+    run_git(repo.work, "push", "--quiet", "origin", "other:main")
+    await source.reconcile()
+    assert set(source.conditions) == {"Ready", "ArtifactInStorage"}

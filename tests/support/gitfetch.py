@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from sources import gitpack
+
 MAIN = gitref.Exact("refs/heads/main", "main")
 """Branch ``main``."""
 
@@ -58,10 +60,10 @@ class Fetching:
 
 
 @asynccontextmanager
-async def running(directory: Path) -> AsyncIterator[Fetching]:
+async def running(directory: Path, limits: gitpack.Limits | None = None) -> AsyncIterator[Fetching]:
     """Run a fetcher that keeps its stores in a directory."""
     threads = Threads()
-    fetcher = git.GitFetcher(directory, threads, Processes(Metrics()), SystemClock())
+    fetcher = git.GitFetcher(directory, threads, Processes(Metrics()), SystemClock(), limits)
     try:
         yield Fetching(fetcher, threads, directory)
     finally:

@@ -87,6 +87,10 @@ async def test_missing_repository(git_server: GitServer, tmp_path: Path) -> None
             Credentials("ada", "wrong"),
             "authentication failed: the server refused the credentials",
         ),
+        (
+            Credentials(bearer_token="wrong"),
+            "authentication failed: the server refused the credentials",
+        ),
     ],
 )
 async def test_refused_credentials(tmp_path: Path, credentials: Credentials, text: str) -> None:
@@ -407,7 +411,7 @@ async def test_large_pack_is_indexed_by_a_child(
         run = fetching.fetcher._processes.run
 
         async def recording(argv: list[str], **options: Any) -> object:
-            ran.append(argv[3])
+            ran.append(argv[4])
             return await run(argv, **options)
 
         monkeypatch.setattr(fetching.fetcher._processes, "run", recording)

@@ -164,6 +164,20 @@ def test_next_artifact_is_copied_from_the_one_before(tmp_path: Path, is_restarte
     store(tmp_path).verify(second)
 
 
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_content_over_the_limit_is_refused_also_where_it_would_be_copied(
+    tmp_path: Path, *, is_copied: bool
+) -> None:
+    files = {str(n): "x" * 1000 for n in range(100)}
+    previous = store(tmp_path).put(OWNER, "1.tar.gz", "main@sha1:1", MemoryTree(files))
+    target = storage.Storage(tmp_path, "http://host", ManualClock(), limit_bytes=100_000)
+    target.verify(previous)
+    again = previous if is_copied else None
+    with pytest.raises(OSError, match="the content is larger than"):
+        target.put(OWNER, "2.tar.gz", "main@sha1:2", MemoryTree(files), again)
+    assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["1.tar.gz"]
+
+
 @pytest.mark.parametrize("damage", ["changed", "missing", "not verified"])
 def test_artifact_that_is_not_known_to_be_whole_is_copied_from_in_no_part(
     tmp_path: Path, damage: str
