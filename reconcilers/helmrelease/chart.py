@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DEFINITIONS: Final = "crds/"
 DEFINITION_KIND: Final = "CustomResourceDefinition"
+_MANIFESTS: Final = (".yaml", ".yml", ".json")
 COPY: Final = "chart.tgz"
 SUFFIX_LENGTH: Final = 12
 """Hex digits of an OCI artifact's digest in the version of its chart."""
@@ -105,7 +106,7 @@ def definitions(chart: Chart, values: JsonObject) -> list[JsonObject]:
     found: dict[str, JsonObject] = {}
     for each in subcharts.enabled(whole, values):
         for path, content in sorted(each.files.items()):
-            if path.startswith(DEFINITIONS):
+            if path.startswith(DEFINITIONS) and path.endswith(_MANIFESTS):
                 for obj in _definitions_in(path, content):
                     found.setdefault(str(obj["metadata"]["name"]), obj)
     return list(found.values())

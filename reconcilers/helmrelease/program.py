@@ -84,7 +84,12 @@ class Session:
         self._has_plugins = has_plugins
 
     async def run(
-        self, arguments: Sequence[str], *, values: bytes = b"", timeout_s: float
+        self,
+        arguments: Sequence[str],
+        *,
+        values: bytes = b"",
+        timeout_s: float,
+        grace_s: float = process.GRACE_S,
     ) -> bytes:
         """Run helm and return what it printed.
 
@@ -93,6 +98,7 @@ class Session:
                 files are named relative to the folder.
             values: standard input, for ``-f -``.
             timeout_s: seconds until it is told to stop.
+            grace_s: seconds until it is killed then; `GRACE_S` for what writes records.
 
         Raises:
             HelmError: it failed.
@@ -107,7 +113,7 @@ class Session:
                 input=values,
                 timeout_s=timeout_s,
                 max_output=MAX_OUTPUT,
-                grace_s=GRACE_S,
+                grace_s=grace_s,
             )
         except process.ProcessNotFound as err:
             raise HelmMissing(str(err)) from err
