@@ -112,9 +112,9 @@ async def test_tree_that_contains_itself_over_and_over_is_refused(
     commit = run_git(repo.work, "commit-tree", "-m", "Bomb", mktree(repo, entries))
     run_git(repo.work, "push", "--quiet", "--force", "origin", f"{commit}:refs/heads/main")
     async with gitfetch.running(tmp_path / "stores") as fetching:
-        tree = (await fetching.commit(git.Repository(git_server.url("fleet")))).tree(None)
+        found = (await fetching.commit(git.Repository(git_server.url("fleet")))).tree(None)
         with pytest.raises(gitstore.TooLargeError, match="more than 2000 files or directories"):
-            await fetching.threads.run(tree.entries)
+            await fetching.threads.run(found.entries)
 
 
 def mktree(repo: Repo, entries: str) -> str:

@@ -112,7 +112,8 @@ def test_damaged_pack_is_an_error_of_another_kind(tmp_path: Path, content: bytes
 
 def test_program_says_which_limit_it_met(tmp_path: Path) -> None:
     path = pack(tmp_path / "p", item(BLOB, b"\0" * 3 * MIB))
-    line = [sys.executable, "-I", gitpack.__file__, f"9,999,{MIB}", "ingest", tmp_path / "o", path]
+    ingest = ["ingest", str(tmp_path / "o"), str(path)]
+    line = [sys.executable, "-I", gitpack.__file__, f"9,999,{MIB}", *ingest]
     done = subprocess.run(line, capture_output=True, check=False)
     assert done.returncode == gitpack.OVER_LIMIT
     assert done.stderr == b"a file of 3 MiB was sent, and 1 MiB are allowed"
