@@ -12,24 +12,21 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import orjson
 
 from api import meta
 from kube import errors, references
-from kube.helm import heads as release_heads
 from kube.helm import record as records
 from kube.helm.record import RecordError
 from kube.objects import PartialObject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
 
     from kube.client import Client
-    from kube.helm.heads import Head, Heads
     from kube.helm.record import Record
     from runtime.clock import Clock
     from runtime.limits import Threads
@@ -42,6 +39,16 @@ MAX_SECRET: Final = 1024 * 1024
 
 class ReleaseTooLarge(Exception):  # noqa: N818 - says what is wrong
     """A record does not fit into a Secret."""
+
+
+class Head(NamedTuple):
+    """What the metadata of a record's Secret tells."""
+
+    version: int
+    status: str
+    """By its label: as good as the one in the record."""
+    uid: str
+    resource_version: str
 
 
 class _Secret(meta.Struct, frozen=True):
@@ -70,25 +77,25 @@ class ReleaseStorage:
         namespace: of the Secrets; not the one that is released to.
         clock: stamps the labels.
         threads: packs and unpacks.
-        watched: what is known of the cluster's records, and is told of each write; None where
-            nothing follows them.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        namespace: str,
-        clock: Clock,
-        threads: Threads,
-        watched: Heads | None = None,
-    ) -> None:
+    def __init__(self, client: Client, namespace: str, clock: Clock, threads: Threads) -> None:
         self._client, self.namespace = client, namespace
-        self._clock, self._threads, self._watched = clock, threads, watched
+        self._clock, self._threads = clock, threads
 
     async def heads(self, name: str) -> tuple[Head, ...]:
-        """Return the revisions of a release, oldest first; no request where they are watched."""
-        known = self._watched.of(self.namespace, name) if self._watched else None
-        return await self._list_heads(name) if known is None else known
+        """Return the revisions of a release, oldest first, by their metadata alone."""
+        found: list[Head] = []
+        pages = self._client.list_pages(
+            SECRETS,
+            namespace=self.namespace,
+            label_selector=_selector(name),
+            metadata_only=True,
+        )
+        async for page in pages:
+            items = _PARTIAL_PAGE.decode(page).items or ()
+            found += [head for item in items if (head := _head(item.metadata))]
+        return tuple(sorted(found))
 
     async def history(self, name: str) -> list[Record]:
         """Return the records of a release, oldest first; those that cannot be read are left out."""
@@ -141,11 +148,10 @@ class ReleaseStorage:
         body = await self._body(record, "createdAt")
         if max_history > 0:
             await self._make_room(record.name, max_history)
-        with self._writing(record.name, record.version):
-            raw = await self._client.create(
-                SECRETS, self.namespace, orjson.dumps(body), manager=meta.HELM_MANAGER
-            )
-            return self._wrote(record, raw)
+        raw = await self._client.create(
+            SECRETS, self.namespace, orjson.dumps(body), manager=meta.HELM_MANAGER
+        )
+        return _wrote(record, raw)
 
     async def update(self, record: Record) -> Head:
         """Write a revision again, whatever it is now.
@@ -156,38 +162,21 @@ class ReleaseStorage:
         """
         body = await self._body(record, "modifiedAt")
         name = records.secret_name(record.name, record.version)
-        with self._writing(record.name, record.version):
-            raw = await self._client.patch(
-                SECRETS, self.namespace, name, orjson.dumps(body), manager=meta.HELM_MANAGER
-            )
-            return self._wrote(record, raw)
+        raw = await self._client.patch(
+            SECRETS, self.namespace, name, orjson.dumps(body), manager=meta.HELM_MANAGER
+        )
+        return _wrote(record, raw)
 
     async def delete(self, name: str, version: int) -> None:
         """Delete a revision; one that is gone is none to delete."""
         secret = records.secret_name(name, version)
-        with self._writing(name, version):
-            with contextlib.suppress(errors.NotFound):
-                await self._client.delete(SECRETS, self.namespace, secret)
-            if self._watched:
-                self._watched.forget(self.namespace, name, version)
+        with contextlib.suppress(errors.NotFound):
+            await self._client.delete(SECRETS, self.namespace, secret)
 
     async def _make_room(self, name: str, max_history: int) -> None:
         """Delete the oldest revisions so that one more makes ``max_history``."""
         for head in superfluous(await self.heads(name), max_history - 1):
             await self.delete(name, head.version)
-
-    async def _list_heads(self, name: str) -> tuple[Head, ...]:
-        found: list[Head] = []
-        pages = self._client.list_pages(
-            SECRETS,
-            namespace=self.namespace,
-            label_selector=_selector(name),
-            metadata_only=True,
-        )
-        async for page in pages:
-            items = _PARTIAL_PAGE.decode(page).items or ()
-            found += [head for item in items if (head := release_heads.of(item.metadata))]
-        return tuple(sorted(found))
 
     async def _body(self, record: Record, stamp: str) -> dict[str, Any]:
         payload = await self._threads.run(records.encode, record)
@@ -215,20 +204,6 @@ class ReleaseStorage:
             "data": {"release": base64.b64encode(payload).decode()},
         }
 
-    def _writing(self, name: str, version: int) -> AbstractContextManager[None]:
-        if self._watched is None:
-            return contextlib.nullcontext()
-        return self._watched.expecting(self.namespace, name, version)
-
-    def _wrote(self, record: Record, raw: bytes) -> Head:
-        metadata = _SECRET.decode(raw).metadata
-        head = release_heads.Head(
-            record.version, record.status, metadata.uid, metadata.resource_version
-        )
-        if self._watched:
-            self._watched.note(self.namespace, record.name, head)
-        return head
-
 
 def superfluous(heads: Sequence[Head], keep: int) -> list[Head]:
     """Return the revisions to delete so that ``keep`` remain, oldest first.
@@ -239,6 +214,20 @@ def superfluous(heads: Sequence[Head], keep: int) -> list[Head]:
     last = max(deployed, default=0)
     candidates = [head for head in sorted(heads) if head.version != last]
     return candidates[: max(len(heads) - keep, 0)]
+
+
+def _wrote(record: Record, raw: bytes) -> Head:
+    written = _SECRET.decode(raw).metadata
+    return Head(record.version, record.status, written.uid, written.resource_version)
+
+
+def _head(metadata: meta.ObjectMeta) -> Head | None:
+    """Return what the metadata of a Secret tells; None where it is no record of a release."""
+    version = metadata.labels.get("version", "")
+    if not version.isdecimal():
+        return None
+    status = metadata.labels.get("status", "")
+    return Head(int(version), status, metadata.uid, metadata.resource_version)
 
 
 def _selector(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,14 +11,13 @@ import pytest
 
 from kube import errors
 from kube.helm import digest, record, storage
-from kube.helm.heads import Heads
 from kube.helm.storage import ReleaseStorage
 from runtime.clock import SystemClock
 from runtime.limits import Threads
 from tests.support import api, helmcharts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from devcluster.cluster import Cluster
@@ -179,62 +177,3 @@ async def test_a_secret_that_is_no_record_is_named_as_such(
     with pytest.raises(record.RecordError):
         await store.last("app")
     assert await store.history("app") == []
-
-
-@asynccontextmanager
-async def following(client: Client) -> AsyncIterator[tuple[Heads, asyncio.Queue[tuple[str, str]]]]:
-    """Follow the records of the cluster; the queue has what changed behind our back."""
-    heads = Heads(client, clock=SystemClock(), rng=random.Random(1))
-    told: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-    heads.on_change = lambda namespace, name: told.put_nowait((namespace, name))
-    task = asyncio.get_running_loop().create_task(heads.run())
-    try:
-        await until(lambda: heads.of("any", "any") is not None)
-        yield heads, told
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(api.WAIT_S):
-        while not is_so():  # noqa: ASYNC110 - what is asked is state, which sets no event
-            await asyncio.sleep(0.01)
-
-
-async def test_an_unchanged_release_costs_no_request_and_a_change_is_told(
-    client: Client, threads: Threads, namespace: str
-) -> None:
-    async with following(client) as (heads, told):
-        store = ReleaseStorage(client, namespace, SystemClock(), threads, heads)
-        written = await store.create(made(1))
-        assert await store.heads("app") == (written,)
-        before = client.requests["list", "secrets"], client.requests["get", "secrets"]
-        assert await store.heads("app") == (written,)
-        assert (client.requests["list", "secrets"], client.requests["get", "secrets"]) == before
-        other = ReleaseStorage(client, namespace, SystemClock(), threads)
-        changed = await other.update(made(1, record.FAILED))
-        async with asyncio.timeout(api.WAIT_S):
-            while await told.get() != (namespace, "app"):
-                pass
-        assert await store.heads("app") == (changed,)
-        await other.delete("app", 1)
-        await until(lambda: heads.of(namespace, "app") == ())
-
-
-async def test_what_we_write_is_not_told_to_ourselves(
-    client: Client, threads: Threads, namespace: str
-) -> None:
-    async with following(client) as (heads, told):
-        store = ReleaseStorage(client, namespace, SystemClock(), threads, heads)
-        await store.create(made(1))
-        last = await store.update(made(1, record.SUPERSEDED))
-        marker = ReleaseStorage(client, namespace, SystemClock(), threads)
-        await marker.create(made(2, name="marker"))
-        async with asyncio.timeout(api.WAIT_S):
-            seen = [await told.get()]
-            while seen[-1] != (namespace, "marker"):
-                seen.append(await told.get())
-        # Events come in the order of the writes: what we wrote before would have been told before.
-        assert [each for each in seen if each[0] == namespace] == [(namespace, "marker")]
-        assert heads.of(namespace, "app") == (last,)
