@@ -11,7 +11,9 @@ Exception tree::
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,7 +27,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_ARTIFACT_SUFFIX = ".tar.gz"
+_TYPES = {
+    ".tar.gz": "application/gzip",
+    ".tgz": "application/gzip",
+    ".yaml": "application/yaml",
+}
+"""Media types of artifacts by how their names end."""
+_DIGESTS = 256
+"""Files whose digests are kept."""
 _GRACE_S = 1.0
 """Seconds a request in flight may take when its listener closes."""
 
@@ -95,20 +104,50 @@ class Listener:
 
 
 def artifacts_app(root: Path) -> web.Application:
-    """Serve the artifacts below ``root``: GET, HEAD and ranges of files, nothing else.
+    """Serve the artifacts below ``root``: GET, HEAD, ranges and conditional requests, no more.
 
-    Folders are never listed, and neither ``..`` nor a symbolic link leads out of ``root``.
+    Folders are never listed, and neither ``..`` nor a symbolic link leads out of ``root``; a link
+    inside, such as ``latest.tar.gz``, is followed. Every answer has an ``ETag`` and the digest of
+    the whole file (``Repr-Digest``, RFC 9530), also the answer to a range.
     """
+    digests = _Digests()
 
     async def serve(request: web.Request) -> web.StreamResponse:
         path = await asyncio.to_thread(_resolve, root, request.match_info["path"])
         if path is None:
             raise web.HTTPNotFound
-        return web.FileResponse(path, headers={"Content-Type": "application/gzip"})
+        try:
+            digest = await asyncio.to_thread(digests.of, path)
+        except OSError as err:
+            raise web.HTTPNotFound from err
+        headers = {"Content-Type": _TYPES[_suffix(path.name)], "Repr-Digest": digest}
+        return web.FileResponse(path, headers=headers)
 
     app = web.Application()
     app.router.add_get("/{path:.+}", serve)
     return app
+
+
+class _Digests:
+    """The digests of files, each file hashed once as long as it is not touched."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[tuple[int, ...], str]] = {}
+
+    def of(self, path: Path) -> str:
+        """Return the digest of a file as a header has it. Blocks."""
+        stat = path.stat()
+        seen = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        known = self._known.get(path)
+        if known is None or known[0] != seen:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").digest()
+            known = (seen, f"sha-256=:{base64.b64encode(digest).decode()}:")
+        self._known.pop(path, None)
+        self._known[path] = known
+        while len(self._known) > _DIGESTS:
+            self._known.pop(next(iter(self._known)), None)
+        return known[1]
 
 
 def metrics_app(
@@ -140,5 +179,12 @@ def _resolve(root: Path, relative: str) -> Path | None:
         base, path = root.resolve(), (root / relative).resolve(strict=True)
     except (OSError, ValueError):
         return None
-    is_artifact = path.is_relative_to(base) and path.name.endswith(_ARTIFACT_SUFFIX)
+    is_artifact = path.is_relative_to(base) and bool(_suffix(path.name))
     return path if is_artifact and path.is_file() else None
+
+
+def _suffix(name: str) -> str:
+    """Return how the name of an artifact ends; empty for what is none, or not whole yet."""
+    if name.startswith("."):
+        return ""
+    return next((suffix for suffix in _TYPES if name.endswith(suffix)), "")

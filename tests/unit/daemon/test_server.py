@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -40,6 +42,7 @@ def root(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "abc.tar.gz").write_bytes(b"0123456789")
     (folder / "abc.lock").write_bytes(b"not an artifact")
+    (folder / ".writing-1.tar.gz").write_bytes(b"not whole, as from outside")
     (tmp_path / "secret.tar.gz").write_bytes(b"outside")
     (folder / "link.tar.gz").symlink_to(tmp_path / "secret.tar.gz")
     return tmp_path / "artifacts"
@@ -65,10 +68,68 @@ async def test_head_tells_the_size(root: Path) -> None:
         assert answer.headers["Content-Type"] == "application/gzip"
 
 
+async def test_what_is_unchanged_is_not_sent_again(root: Path) -> None:
+    async with serving(server.artifacts_app(root)) as url, aiohttp.ClientSession() as session:
+        async with session.get(url + ARTIFACT) as answer:
+            tag = answer.headers["ETag"]
+            since = answer.headers["Last-Modified"]
+        assert await get(url + ARTIFACT, **{"If-None-Match": tag}) == (304, b"")
+        assert await get(url + ARTIFACT, **{"If-Modified-Since": since}) == (304, b"")
+        assert (await get(url + ARTIFACT, **{"If-Match": '"another"'}))[0] == 412
+        assert await get(url + ARTIFACT, **{"If-None-Match": '"another"'}) == (200, b"0123456789")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=3-5"}])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_digest_of_the_whole_file_is_told_with_every_part(
+    root: Path, method: str, headers: dict[str, str]
+) -> None:
+    digest = base64.b64encode(hashlib.sha256(b"0123456789").digest()).decode()
+    async with serving(server.artifacts_app(root)) as url, aiohttp.ClientSession() as session:
+        for _ in range(2):
+            async with session.request(method, url + ARTIFACT, headers=headers) as answer:
+                assert answer.headers["Repr-Digest"] == f"sha-256=:{digest}:"
+        (root / ARTIFACT[1:]).write_bytes(b"replaced")
+        async with session.request(method, url + ARTIFACT) as answer:
+            assert digest not in answer.headers["Repr-Digest"]
+
+
+@pytest.mark.parametrize("range_", ["bytes=20-30", "bytes=5-2"])
+async def test_range_outside_the_file_is_refused(root: Path, range_: str) -> None:
+    async with serving(server.artifacts_app(root)) as url:
+        assert (await get(url + ARTIFACT, Range=range_))[0] == 416
+
+
+@pytest.mark.parametrize(
+    ("name", "type_"),
+    [
+        ("latest.tar.gz", "application/gzip"),
+        ("web-1.0.0.tgz", "application/gzip"),
+        ("index.yaml", "application/yaml"),
+    ],
+)
+async def test_artifact_of_any_kind_is_served_under_a_name_that_stays(
+    root: Path, name: str, type_: str
+) -> None:
+    folder = (root / ARTIFACT[1:]).parent
+    stored = folder / f"0{name[name.index('.') :] if name[0] == 'l' else name}"
+    stored.write_bytes(b"x")
+    (folder / name).symlink_to(stored.name)
+    path = ARTIFACT.replace("abc.tar.gz", name)
+    async with (
+        serving(server.artifacts_app(root)) as url,
+        aiohttp.ClientSession() as session,
+        session.get(url + path) as answer,
+    ):
+        assert (answer.status, answer.headers["Content-Type"]) == (200, type_)
+        assert await answer.read() == b"x"
+
+
 @pytest.mark.parametrize(
     "path",
     [
         "/",
+        "/home/gitrepository/apps/fleet/.writing-1.tar.gz",
         "/home/gitrepository/apps/fleet/",
         "/home/gitrepository/apps/fleet/abc.lock",
         "/home/gitrepository/apps/fleet/missing.tar.gz",
