@@ -21,8 +21,7 @@ from kube import errors
 from reconcilers import dependencies
 from reconcilers.gitrepository import content, remote
 from runtime.errors import GitOpsError
-from sources import artifact as artifacts
-from sources import giterrors, gitref, localtree
+from sources import archive, giterrors, gitref, localtree
 from sources.auth.errors import CredentialsError
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ async def find(
                 f"what {artifact.url} serves has another digest than {name} announces; "
                 f"`gitopsd reconcile source git {source.metadata.name}` makes a new artifact"
             )
-    tree = artifacts.ArchiveTree(file, context.data_dir)
+    tree = archive.ArchiveTree(file, context.data_dir)
     return Content(item, tree, report.short_revision(artifact.revision))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from kube import manifests
-from sources import artifact as artifacts
+from sources import archive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def find(
     file = data_dir / "artifacts" / source.cluster / path
     if not path or not file.is_file():
         return ()
-    tree = artifacts.ArchiveTree(file, scratch)
+    tree = archive.ArchiveTree(file, scratch)
     below = applier.path.removeprefix("./").strip("/")
     try:
         names = [entry.path for entry in tree.entries() if _is_below(entry.path, below)]

@@ -1,20 +1,14 @@
-"""Artifacts as files: a reproducible ``tar.gz``, written from a tree and read back as one.
+"""Artifacts as files: a reproducible ``tar.gz``, written from a tree; `sources.archive` reads it.
 
 The same tree always gives the same bytes: entries in the order of a directory walk, no owner, no
 times, modes reduced to three. A file is a row of segments (`sources.segments`) of some 32 files
 each, so that after a small change nearly all of it is copied from the file before.
-
-Reading trusts nothing: links, devices and paths that lead outside are passed over, and what is
-shown has the identifiers that the Git tree it came from has.
 """
 
 from __future__ import annotations
 
 import hashlib
 import tarfile
-import tempfile
-import weakref
-import zlib
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from sources import segments
@@ -22,7 +16,6 @@ from sources import tree as trees
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from sources.segments import Written
     from sources.tree import Entry, Tree
@@ -128,81 +121,3 @@ def _header(name: str, mode: int, size: int, kind: bytes) -> bytes:
     tail = kind + b"\0" * 100 + _USTAR + b"\0" * 247
     checksum = sum(head) + sum(tail) + 8 * 32
     return b"%b%06o\0 %b" % (head, checksum, tail)
-
-
-class ArchiveTree:
-    """The content of a stored ``tar.gz``, unpacked once into a file without a name.
-
-    Args:
-        path: the archive. It is opened when the tree is first asked something.
-        scratch: a directory for the unpacked content, on disk rather than in memory.
-    """
-
-    def __init__(self, path: Path, scratch: Path) -> None:
-        self._path = path
-        self._scratch = scratch
-        self._content: dict[str, tuple[int, int]] = {}
-        self._entries: tuple[Entry, ...] | None = None
-        self._file: BinaryIO | None = None
-        self._id = ""
-
-    @property
-    def id(self) -> str:
-        """See `sources.tree.Tree`."""
-        if not self._id:
-            self._id = trees.digest(self.entries())
-        return self._id
-
-    def entries(self) -> Sequence[Entry]:
-        """See `sources.tree.Tree`.
-
-        Raises:
-            OSError: the archive cannot be read, or is damaged.
-        """
-        if self._entries is None:
-            self._entries = tuple(self._unpack())
-        return self._entries
-
-    def read(self, path: str) -> bytes:
-        """See `sources.tree.Tree`."""
-        self.entries()
-        if path not in self._content or self._file is None:
-            raise FileNotFoundError(path)
-        offset, size = self._content[path]
-        self._file.seek(offset)
-        return self._file.read(size)
-
-    def checkout(self, directory: Path, prefix: str = "") -> None:
-        """See `sources.tree.Tree`."""
-        trees.write_out(self, directory, prefix)
-
-    def _unpack(self) -> list[Entry]:
-        # Closed by the finaliser: a tree lives as long as whoever reads it.
-        file = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115 - see above
-        weakref.finalize(self, file.close)
-        found: list[Entry] = []
-        try:
-            with tarfile.open(self._path, "r:gz") as archive:
-                for path, mode, content in _regular_files(archive):
-                    self._content[path] = (file.tell(), len(content))
-                    file.write(content)
-                    found.append(trees.Entry(path, trees.blob_id(content), mode))
-        except FileNotFoundError as err:
-            raise OSError(f"{self._path.name} is not in storage") from err
-        except (tarfile.TarError, zlib.error, EOFError) as err:
-            raise OSError(f"{self._path.name} is damaged: {err}") from err
-        self._file = file
-        return sorted(found, key=lambda entry: trees.walk_key(entry.path))
-
-
-def _regular_files(archive: tarfile.TarFile) -> Iterator[tuple[str, int, bytes]]:
-    for member in archive:
-        if not member.isreg():
-            continue
-        try:
-            path = trees.check_path(member.name)
-        except trees.UnsafePathError:
-            continue
-        file = archive.extractfile(member)
-        mode = trees.EXECUTABLE_MODE if member.mode & 0o111 else trees.FILE_MODE
-        yield path, mode, file.read() if file else b""

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from api.artifact import Artifact
 from runtime import clock as clocks
+from sources import archive, fallback, segments
 from sources import artifact as artifacts
-from sources import fallback, segments
 from sources import tree as trees
 
 if TYPE_CHECKING:
@@ -32,11 +32,15 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from runtime.clock import Clock
+    from sources.archive import ArchiveTree
     from sources.segments import Written
     from sources.tree import Tree
 
 RETENTION_RECORDS = 2
 """Files of one object that outlive a collection, the current one included, as in Flux."""
+ARCHIVES = 16
+"""Files kept unpacked at most, the last used ones; each costs its size on disk and some 400 bytes
+of memory for a file in it."""
 RETENTION_TTL_S = 60.0
 """Seconds for which a replaced file stays, for consumers that are still fetching it."""
 _CHUNK = 1024 * 1024
@@ -96,6 +100,7 @@ class Storage:
         self._base = base_url if "://" in base_url else f"http://{base_url}"
         self._verified: dict[str, tuple[str, _Fingerprint]] = {}
         self._trees: dict[str, Tree] = {}
+        self._archives: dict[tuple[str, str], ArchiveTree] = {}
 
     def url(self, path: str) -> str:
         """Return the address of a stored file, given its path below the root."""
@@ -189,8 +194,7 @@ class Storage:
             seen = (artifact.digest, _fingerprint(target))
             if self._verified.get(artifact.path) == seen:
                 return
-            with target.open("rb") as file:
-                found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            found = _digest(target)
         except OSError as err:
             self._forget(artifact.path)
             raise MissingError(f"artifact {artifact.path} is not in storage") from err
@@ -226,9 +230,25 @@ class Storage:
         The file is not touched before the tree is asked for something, which then may raise
         `OSError`.
         """
-        archive = artifacts.ArchiveTree(self._locate(artifact), self.root)
+        packed = self._archive(artifact)
         attached = self._trees.get(artifact.path)
-        return archive if attached is None else fallback.FallbackTree(attached, archive)
+        return packed if attached is None else fallback.FallbackTree(attached, packed)
+
+    def is_own(self, artifact: Artifact) -> bool:
+        """Say whether an artifact is announced to be here, whether or not its file still is."""
+        return artifact.url == self.url(artifact.path)
+
+    def holds(self, artifact: Artifact) -> bool:
+        """Say whether an artifact's file is here and whole; one that is another stays. Blocks."""
+        try:
+            target = self._locate(artifact)
+            seen = (artifact.digest, _fingerprint(target))
+            if self._verified.get(artifact.path) != seen and _digest(target) != artifact.digest:
+                return False
+        except OSError:
+            return False
+        self._verified[artifact.path] = seen
+        return True
 
     def collect(self, owner: Owner, current: Artifact) -> int:
         """Remove an object's old files: beyond the newest two, or replaced for over a minute.
@@ -310,14 +330,32 @@ class Storage:
         except trees.UnsafePathError as err:
             raise MissingError(str(err)) from err
 
+    def _archive(self, artifact: Artifact) -> ArchiveTree:
+        """Return the one tree of an artifact's file, unpacked for all who read it."""
+        key = (artifact.path, artifact.digest)
+        tree = self._archives.pop(key, None)
+        if tree is None:
+            tree = archive.ArchiveTree(self._locate(artifact), self.root)
+        self._archives[key] = tree
+        while len(self._archives) > ARCHIVES:
+            self._archives.pop(next(iter(self._archives)), None)
+        return tree
+
     def _forget(self, path: str) -> None:
         self._verified.pop(path, None)
         self._trees.pop(path, None)
+        for key in [key for key in list(self._archives) if key[0] == path]:
+            self._archives.pop(key, None)
 
 
 def _is_own_file(path: Path) -> bool:
     """Tell a stored file from a link to one."""
     return path.is_file() and not path.is_symlink()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def _fingerprint(path: Path) -> _Fingerprint:

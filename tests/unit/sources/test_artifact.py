@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources import artifact, fallback, segments
+from sources import archive, artifact, fallback, segments
 from sources import tree as trees
 from tests.support.kustomizer import MemoryTree
 
@@ -30,10 +30,10 @@ def pack(files: Mapping[str, str | bytes]) -> bytes:
     return data
 
 
-def stored(tmp_path: Path, data: bytes) -> artifact.ArchiveTree:
+def stored(tmp_path: Path, data: bytes) -> archive.ArchiveTree:
     path = tmp_path / "a.tar.gz"
     path.write_bytes(data)
-    return artifact.ArchiveTree(path, tmp_path)
+    return archive.ArchiveTree(path, tmp_path)
 
 
 def test_same_content_gives_the_same_bytes_in_whatever_order_it_comes() -> None:
@@ -186,7 +186,7 @@ def test_damaged_archive_is_an_error(tmp_path: Path, data: bytes) -> None:
 
 def test_archive_that_is_gone_is_an_error_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="not in storage") as caught:
-        artifact.ArchiveTree(tmp_path / "nope.tar.gz", tmp_path).entries()
+        archive.ArchiveTree(tmp_path / "nope.tar.gz", tmp_path).entries()
     assert not isinstance(caught.value, FileNotFoundError)
 
 

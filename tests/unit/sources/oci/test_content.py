@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sources import artifact, tree
+from sources import archive, artifact, tree
 from sources.oci.content import LayerTree
 from sources.untar import ArchiveError, Limits, TooMuchError
 from tests.support.registry import tarball
@@ -60,7 +60,7 @@ def test_tree_is_that_of_the_same_files_elsewhere(tmp_path: Path) -> None:
     with LayerTree(io.BytesIO(tarball({"a/b": "1"})), tmp_path, None, PLENTY) as layer:
         with (tmp_path / "artifact").open("wb") as file:
             artifact.write(layer, file)
-        stored = artifact.ArchiveTree(tmp_path / "artifact", tmp_path)
+        stored = archive.ArchiveTree(tmp_path / "artifact", tmp_path)
         assert stored.id == layer.id
         assert layer.entries()[0].id == tree.blob_id(b"1")
 
