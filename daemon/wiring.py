@@ -98,6 +98,7 @@ def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterC
         wake=_nobody,
         settings=_reconcile_settings(cluster, shared),
         github_app=shared.github_app,
+        contexts=shared.git.contexts,
         age_key=shared.age_key,
     )
 

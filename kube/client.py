@@ -406,6 +406,20 @@ class Client:
             params["continue"] = following
 
     @asynccontextmanager
+    async def stream(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open what a Service of the cluster answers, and yield its pieces as they arrive.
+
+        Args:
+            path: of the proxy for Services, percent-encoded, from the server's root.
+
+        Raises:
+            NotFound: there is nothing.
+        """
+        call = Call("GET", "get", "services", path, Media("*/*"))
+        async with self._transport.stream(call, self._identity) as pieces:
+            yield pieces
+
+    @asynccontextmanager
     async def watch(
         self,
         resource: Resource,

@@ -15,6 +15,8 @@ from api.notification import Receiver
 from api.source import GitRepository
 from kube import watch
 from sources import untar
+from sources.auth.tls import Contexts
+from sources.download import Downloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,10 +159,18 @@ class ClusterContext:
     wake: Callable[[ObjectRef, str], None]
     """Queues an object, with the cause: free text such as ``GitRepository/ns/name``."""
     settings: ReconcileSettings = field(default_factory=ReconcileSettings)
+    contexts: Contexts = field(default_factory=Contexts)
+    """TLS contexts for whatever is no API server; shared by all clusters."""
+    downloads: Downloads = field(init=False)
+    """Artifacts that somebody else stores."""
     age_key: Callable[[], bytes | None] = lambda: None
     """Reads the daemon-wide age key; blocks, and raises ValueError where it cannot be used."""
     github_app: Callable[[], MachineApp | None] = lambda: None
     """Reads this machine's GitHub App as it is now; blocks."""
+
+    def __post_init__(self) -> None:
+        """Make the parts that have no choice."""
+        self.downloads = Downloads(self.data_dir / "downloads", self.threads)
 
     @property
     def gitrepositories(self) -> Informer[GitRepository]:

@@ -126,8 +126,8 @@ class GitFetcher:
         self._clock = clock
         self._mirrors: dict[str, Mirror] = {}
         self._opening = asyncio.Lock()
-        self._contexts = tls.Contexts()
-        self.apps = github_tokens.Apps(threads, self._contexts, clock)
+        self.contexts = tls.Contexts()
+        self.apps = github_tokens.Apps(threads, self.contexts, clock)
         """The tokens of the GitHub Apps that repositories are fetched with."""
 
     async def resolve(self, repository: Repository, reference: Reference) -> Candidate:
@@ -322,7 +322,7 @@ class GitFetcher:
         is_proxy_tls = repository.proxy is not None and repository.proxy.is_tls
         if not (is_proxy_tls or repository.url.startswith("https:")):
             return None
-        return self._contexts.of(repository.credentials.trust)
+        return self.contexts.of(repository.credentials.trust)
 
     def _close_idle(self) -> None:
         oldest_s = self._clock.monotonic() - IDLE_S

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from api.bucket import Bucket
 from reconcilers.bucket import content
 from reconcilers.source.objects import Source
 from reconcilers.source.reconciler import SourceReconciler
-from sources.auth import tls
 
 if TYPE_CHECKING:
     from reconcilers.context import ClusterContext
@@ -17,5 +15,4 @@ if TYPE_CHECKING:
 
 def reconciler(context: ClusterContext) -> SourceReconciler[Bucket]:
     """Return what keeps the artifacts of Buckets current."""
-    produce = partial(content.produce, tls.Contexts())
-    return SourceReconciler(context, Source(Bucket, produce))
+    return SourceReconciler(context, Source(Bucket, content.produce))

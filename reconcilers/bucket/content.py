@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from api.bucket import Bucket
     from reconcilers.context import ClusterContext
     from reconcilers.source.attempt import Attempt
-    from sources.auth.tls import Contexts
     from sources.bucket.fetch import Fetched
     from sources.bucket.listing import Bucket as Store
     from sources.bucket.listing import Index
@@ -43,7 +42,7 @@ DEFAULT_TIMEOUT_S: Final = 60.0
 logger = logging.getLogger(__name__)
 
 
-async def produce(contexts: Contexts, context: ClusterContext, attempt: Attempt[Bucket]) -> None:
+async def produce(context: ClusterContext, attempt: Attempt[Bucket]) -> None:
     """Run the steps: storage, source, artifact. The first that fails ends it.
 
     Raises:
@@ -56,7 +55,7 @@ async def produce(contexts: Contexts, context: ClusterContext, attempt: Attempt[
     await artifacts.check_storage(context, attempt)
     if attempt.artifact is None:
         attempt.observed["url"] = ""
-    async with remote.store(context, contexts, obj) as store:
+    async with remote.store(context, obj) as store:
         with context.metrics.fetch(obj.KIND):
             index = await _list(context, obj, store)
             revision = listing.revision({key: each.etag for key, each in index.items()})

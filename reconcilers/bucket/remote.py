@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from api.meta import LocalReference
     from reconcilers.context import ClusterContext
     from sources.auth.proxy import Proxy
-    from sources.auth.tls import Contexts, Trust
+    from sources.auth.tls import Trust
     from sources.bucket.listing import Bucket as Store
 
 CLIENT_ERROR: Final = "ClientError"
@@ -38,12 +38,11 @@ class _Way:
     """How servers are reached for one object."""
 
     context: ClusterContext
-    contexts: Contexts
     obj: Bucket
     proxy: Proxy | None
 
     def client(self, trust: Trust) -> Web:
-        return Web(trust, self.proxy, self.contexts, self.context.threads)
+        return Web(trust, self.proxy, self.context.contexts, self.context.threads)
 
     async def secret(self, reference: LocalReference | None) -> tuple[str, Mapping[str, bytes]]:
         """Return the name and the content of a Secret; nothing where none is named.
@@ -76,7 +75,7 @@ class _Way:
 
 
 @asynccontextmanager
-async def store(context: ClusterContext, contexts: Contexts, obj: Bucket) -> AsyncIterator[Store]:
+async def store(context: ClusterContext, obj: Bucket) -> AsyncIterator[Store]:
     """Open the store that an object names, with its credentials and its proxy.
 
     Raises:
@@ -87,7 +86,7 @@ async def store(context: ClusterContext, contexts: Contexts, obj: Bucket) -> Asy
     if obj.spec.proxy_secret_ref is not None:
         name = obj.spec.proxy_secret_ref.name
         proxy = await secrets.read_proxy(context, obj.metadata.namespace, name)
-    way = _Way(context, contexts, obj, proxy)
+    way = _Way(context, obj, proxy)
     async with way.client(await way.trust(obj.spec.cert_secret_ref)) as web:
         try:
             opened = await _opened(way, web)

@@ -11,21 +11,15 @@ from api import meta, served
 from api.external import ExternalArtifact
 from api.source import GROUP
 from kube.health_rules import KSTATUS, HealthRules
-from reconcilers import dependencies, readiness
+from reconcilers import artifacts, dependencies, readiness
 from runtime import cel
 from runtime.errors import TerminalError, TransientError, WaitingError
-from sources import storage as storages
 
 if TYPE_CHECKING:
     from api.artifact import Artifact
     from api.kustomize import Kustomization
     from kube import errors
     from reconcilers.context import ClusterContext
-    from reconcilers.kustomization.attempt import Attempt
-    from sources.tree import Tree
-
-NOT_READY_S = 30.0
-"""Seconds until a missing artifact is looked for again, should nothing wake us before."""
 
 
 def check_served(item: Kustomization) -> None:
@@ -104,14 +98,14 @@ def find_artifact(context: ClusterContext, item: Kustomization, retry_s: float) 
         raise WaitingError(
             meta.ARTIFACT_FAILED,
             "Source artifact not found, retrying in 30s",
-            requeue_after_s=NOT_READY_S,
+            requeue_after_s=artifacts.NOT_READY_S,
         )
     return source.status.artifact
 
 
 def _plural(context: ClusterContext, kind: str) -> str:
     informer = context.informers.named(kind)
-    return informer.resource.plural if informer else kind.lower()
+    return informer.resource.plural if informer is not None else kind.lower()
 
 
 async def check_dependencies(context: ClusterContext, item: Kustomization, revision: str) -> None:
@@ -130,27 +124,6 @@ async def check_dependencies(context: ClusterContext, item: Kustomization, revis
     if dependencies.cycle(item, lookup):
         raise TransientError(meta.DEPENDENCY_NOT_READY, unmet, retry_after_s=delay_s)
     raise WaitingError(meta.DEPENDENCY_NOT_READY, unmet, requeue_after_s=delay_s)
-
-
-async def open_tree(attempt: Attempt, artifact: Artifact) -> Tree:
-    """Return the content of an artifact, checked against its digest.
-
-    Raises:
-        WaitingError: the file is gone; its source makes another.
-        TransientError: the file is damaged.
-    """
-    storage, threads = attempt.context.storage, attempt.context.threads
-    try:
-        await threads.run(storage.verify, artifact)
-    except storages.MissingError as err:
-        raise WaitingError(
-            meta.ARTIFACT_FAILED,
-            "Source is not ready, artifact not found, retrying in 30s",
-            requeue_after_s=NOT_READY_S,
-        ) from err
-    except storages.CorruptError as err:
-        raise TransientError(meta.ARTIFACT_FAILED, str(err)) from err
-    return storage.open(artifact)
 
 
 def api_failure(err: errors.ApiError) -> TransientError:

@@ -19,7 +19,7 @@ from kube import errors
 from kube.apply import ApplyError, ApplyOptions
 from kube.fights import Fights
 from kube.objects import GVK
-from reconcilers import dependencies, steps, targets
+from reconcilers import artifacts, dependencies, steps, targets
 from reconcilers.kustomization import (
     applying,
     checks,
@@ -261,7 +261,7 @@ class KustomizationReconciler:
             return known.build
         if attempt.artifact is None:
             raise AssertionError("the source comes before the build")
-        tree = await inputs.open_tree(attempt, attempt.artifact)
+        tree = await artifacts.open_tree(self._context, attempt.artifact)
         attempt.step("Building manifests")
         attempt.change(last_attempted_revision=attempt.revision)
         request = await requesting.request(self._context, attempt.item, tree)

@@ -240,6 +240,10 @@ class World:
                 self.news.clear()
                 await self.news.wait()
 
+    async def until_known(self, is_known: Callable[[], bool]) -> None:
+        """Wait until an informer of ours knows something."""
+        await self._until(is_known)
+
     async def idle(self, name: str) -> None:
         """Wait until a Kustomization neither waits for a run nor has one."""
         ref = self.ref(name)

@@ -1,0 +1,122 @@
+"""Where the content of an artifact is read: here, where this daemon stored it, else where it is.
+
+Artifacts of somebody else (an ExternalArtifact's maker, or Flux's own source-controller while this
+daemon leaves the sources to it) are downloaded. An address inside the cluster cannot be reached
+from outside; such a one goes through the API server's proxy for Services.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlsplit
+
+from yarl import URL
+
+from api import meta
+from kube import errors
+from runtime.errors import TransientError, WaitingError
+from sources import web
+from sources.auth import tls
+from sources.download import DownloadError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from api.artifact import Artifact
+    from reconcilers.context import ClusterContext
+    from sources.tree import Tree
+
+NOT_READY_S: Final = 30.0
+"""Seconds until a missing artifact is looked for again, should nothing wake us before."""
+_SERVICE_LABELS: Final = 3
+"""``<name>.<namespace>.svc``, and whatever the cluster's domain is."""
+
+
+async def open_tree(context: ClusterContext, artifact: Artifact) -> Tree:
+    """Return the content of an artifact, checked against its digest.
+
+    Raises:
+        WaitingError: the file is gone, or is another by now; its source announces a new one.
+        TransientError: somebody else has it, and it cannot be fetched.
+    """
+    if await context.threads.run(context.storage.holds, artifact):
+        return context.storage.open(artifact)
+    if context.storage.is_own(artifact):
+        raise _missing()
+    return await _download(context, artifact)
+
+
+async def _download(context: ClusterContext, artifact: Artifact) -> Tree:
+    limits = context.settings.artifact_limits
+    try:
+        return await context.downloads.open(artifact, partial(_stream, context, artifact), limits)
+    except DownloadError as err:
+        raise _failed(str(err)) from err
+    except OSError as err:
+        raise _failed(f"failed to store archive: {err.strerror or err}") from err
+    except errors.NotFound as err:
+        raise _missing() from err
+    except (errors.ApiError, web.WebError) as err:
+        if isinstance(err, web.StatusError) and err.status == 404:
+            raise _missing() from err
+        raise _failed(f"failed to download archive from {artifact.url}: {err}") from err
+
+
+@asynccontextmanager
+async def _stream(
+    context: ClusterContext, artifact: Artifact
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Open an artifact where it is.
+
+    Raises:
+        DownloadError: its address is none.
+        WebError: it cannot be had from there.
+        ApiError: the API server cannot pass it on.
+    """
+    limit = context.settings.artifact_limits.size_bytes
+    path = service_path(artifact.url)
+    if path is not None:
+        async with context.client.stream(path) as chunks:
+            yield chunks
+        return
+    if urlsplit(artifact.url).scheme not in {"http", "https"}:
+        raise DownloadError(f"'{artifact.url}' is no http:// or https:// address")
+    async with (
+        web.Web(tls.SYSTEM, None, context.contexts, context.threads) as client,
+        client.open("GET", URL(artifact.url, encoded=True), {}, limit=limit) as body,
+    ):
+        yield body.chunks()
+
+
+def service_path(url: str) -> str | None:
+    """Return how the API server reaches an address inside its cluster; None for any other.
+
+    Args:
+        url: such as ``http://source-watcher.flux-system.svc.cluster.local./a.tar.gz``.
+    """
+    parts = urlsplit(url)
+    labels = (parts.hostname or "").split(".")
+    if len(labels) < _SERVICE_LABELS or labels[2] != "svc":
+        return None
+    name, namespace = labels[:2]
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return None
+    scheme = "https:" if parts.scheme == "https" else ""
+    rest = quote(parts.path.lstrip("/"), safe="/%:@+,=~-._")
+    return f"/api/v1/namespaces/{namespace}/services/{scheme}{name}:{port}/proxy/{rest}"
+
+
+def _missing() -> WaitingError:
+    return WaitingError(
+        meta.ARTIFACT_FAILED,
+        "Source is not ready, artifact not found, retrying in 30s",
+        requeue_after_s=NOT_READY_S,
+    )
+
+
+def _failed(text: str) -> TransientError:
+    return TransientError(meta.ARTIFACT_FAILED, text)
