@@ -20,6 +20,7 @@ from msgspec import inspect as shapes
 
 from api import block_yaml, meta, rules
 from api.bucket import Bucket
+from api.charts import HelmChart, HelmRepository
 from api.external import ExternalArtifact
 from api.helm import HelmRelease
 from api.instance import FluxInstance
@@ -37,6 +38,8 @@ KINDS: Final[tuple[type[meta.CustomObject], ...]] = (
     GitRepository,
     OCIRepository,
     Bucket,
+    HelmRepository,
+    HelmChart,
     ExternalArtifact,
     Kustomization,
     HelmRelease,

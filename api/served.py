@@ -12,12 +12,13 @@ import re
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from api.bucket import AWS, GCP, Bucket
+from api.charts import HelmChart, HelmRepository
 from api.external import ExternalArtifact
 from api.helm import HelmRelease
 from api.instance import Cluster, FluxInstance, Sync
 from api.kustomize import Kustomization, Patch
 from api.notification import Receiver
-from api.oci import COSIGN, OCIRepository
+from api.oci import COSIGN, OCIRepository, OCIVerification
 from api.source import GitRepository
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ AnyKind: TypeAlias = (
     GitRepository
     | OCIRepository
     | Bucket
+    | HelmRepository
+    | HelmChart
     | ExternalArtifact
     | Kustomization
     | HelmRelease
@@ -55,6 +58,10 @@ def unserved(obj: AnyKind) -> tuple[str, ...]:
             found = _oci_repository(obj)
         case Bucket():
             found = _bucket(obj)
+        case HelmRepository():
+            found = _helm_repository(obj)
+        case HelmChart():
+            found = _verification(obj.spec.verify)
         case ExternalArtifact() | Kustomization():
             found = iter(())
         case HelmRelease():
@@ -92,10 +99,21 @@ def _oci_repository(obj: OCIRepository) -> Iterator[str]:
     is_own_login = spec.secret_ref is not None or bool(spec.service_account_name)
     if spec.provider not in {"", "generic"} and not is_own_login:
         yield f"provider={spec.provider}"
-    if spec.verify is not None and spec.verify.provider != COSIGN:
-        yield f"verify.provider={spec.verify.provider}"
-    elif spec.verify is not None and spec.verify.secret_ref is None:
+    yield from _verification(spec.verify)
+
+
+def _verification(verify: OCIVerification | None) -> Iterator[str]:
+    if verify is not None and verify.provider != COSIGN:
+        yield f"verify.provider={verify.provider}"
+    elif verify is not None and verify.secret_ref is None:
         yield "verify.secretRef="
+
+
+def _helm_repository(obj: HelmRepository) -> Iterator[str]:
+    """Name what counts for registries alone; whoever pulls a chart asks."""
+    spec = obj.spec
+    if obj.is_static and spec.secret_ref is None and spec.provider not in {"", "generic"}:
+        yield f"provider={spec.provider}"
 
 
 def _bucket(obj: Bucket) -> Iterator[str]:

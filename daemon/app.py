@@ -28,6 +28,7 @@ from daemon import (
 )
 from runtime import clock, limits, metrics, supervisor
 from sources import git, gitpack
+from sources.helm import repositories
 from sources.oci import client
 
 if TYPE_CHECKING:
@@ -109,6 +110,10 @@ class App:
             stack.push_async_callback(each.aclose)
         registries = client.Registries(slow, self._clock)
         stack.push_async_callback(registries.aclose)
+        charts = repositories.Repositories(
+            settings.data_dir / "charts", slow, processes, self._clock
+        )
+        stack.push_async_callback(charts.aclose)
         found, complaint = self._programs
         if complaint:
             logger.warning("a tool is missing", extra={"reason": complaint})
@@ -122,6 +127,7 @@ class App:
             processes=processes,
             git=fetcher,
             oci=registries,
+            charts=charts,
             tools=found,
             limits=settings.limits,
             data_dir=settings.data_dir,

@@ -12,6 +12,7 @@ from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from api.charts import HelmChart
 from daemon import instance_manifest, kinds, recon, report
 from kube import errors, ledger
 from reconcilers import instance, referenced, targets, triggers
@@ -188,6 +189,9 @@ class Engine:
             wakes.append((new.ref(name), str(new.ref(name))))
         if kind.controller is kinds.SOURCES:
             wakes += triggers.on_source(name, old, new, everything)
+            wakes += triggers.on_chart_source(
+                name, old, new, self.context.informer(HelmChart).items()
+            )
             wakes += triggers.on_included(name, old, new, self.context.gitrepositories.items())
             wakes += instance.on_sync(name, old, new)
         return wakes

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from api.bucket import Bucket
+from api.charts import HelmChart, HelmRepository
 from api.external import ExternalArtifact
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
@@ -80,6 +81,8 @@ INSTANCE = Kind(FluxInstance, OPERATOR)
 GIT_REPOSITORY = Kind(GitRepository, SOURCES)
 OCI_REPOSITORY = Kind(OCIRepository, SOURCES)
 BUCKET = Kind(Bucket, SOURCES)
+HELM_REPOSITORY = Kind(HelmRepository, SOURCES)
+HELM_CHART = Kind(HelmChart, SOURCES)
 EXTERNAL_ARTIFACT = Kind(ExternalArtifact, SOURCES, is_reconciled=False)
 KUSTOMIZATION = Kind(Kustomization, KUSTOMIZATIONS)
 RECEIVER = Kind(Receiver, NOTIFICATIONS)
@@ -89,6 +92,8 @@ ALL = (
     GIT_REPOSITORY,
     OCI_REPOSITORY,
     BUCKET,
+    HELM_REPOSITORY,
+    HELM_CHART,
     EXTERNAL_ARTIFACT,
     KUSTOMIZATION,
     RECEIVER,

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daemon import kinds
-from reconcilers import bucket, gitrepository, instance, ocirepository, receiver
+from reconcilers import (
+    bucket,
+    gitrepository,
+    helmchart,
+    helmrepository,
+    instance,
+    ocirepository,
+    receiver,
+)
 from reconcilers.kustomization import reconciler as kustomization
 
 if TYPE_CHECKING:
@@ -28,6 +36,10 @@ def build(kind: Kind, context: ClusterContext) -> Reconciler:
             return ocirepository.reconciler(context)
         case kinds.BUCKET:
             return bucket.reconciler(context)
+        case kinds.HELM_REPOSITORY:
+            return helmrepository.HelmRepositoryReconciler(context)
+        case kinds.HELM_CHART:
+            return helmchart.reconciler(context)
         case kinds.KUSTOMIZATION:
             return kustomization.KustomizationReconciler(context)
         case kinds.RECEIVER:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runtime.metrics import Metrics
     from sources.auth.machine_app import MachineApp
     from sources.git import GitFetcher
+    from sources.helm.repositories import Repositories
     from sources.oci.client import Registries
 
 
@@ -33,6 +34,8 @@ class Shared:
     """One for all clusters, so that clusters that follow one repository fetch it once."""
     oci: Registries
     """Likewise for what is pulled from registries."""
+    charts: Repositories
+    """Likewise for the indexes of chart repositories, and for charts."""
     tools: Tools
     limits: Limits
     data_dir: Path

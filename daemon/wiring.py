@@ -90,6 +90,7 @@ def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterC
         ),
         git=shared.git,
         oci=shared.oci,
+        charts=shared.charts,
         threads=shared.threads,
         processes=shared.processes,
         tools=shared.tools,

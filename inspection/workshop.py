@@ -15,6 +15,7 @@ from daemon import reload, shared, tools, wiring
 from inspection import clusters, failure
 from runtime import clock, limits, metrics, supervisor
 from sources import git
+from sources.helm.repositories import Repositories
 from sources.oci.client import Registries
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ async def opened(file: Path, settings: Settings, cluster: Cluster) -> AsyncItera
         stack.push_async_callback(threads.aclose)
         registries = Registries(threads, time)
         stack.push_async_callback(registries.aclose)
+        charts = Repositories(folder / "charts", threads, processes, time)
+        stack.push_async_callback(charts.aclose)
         found, _ = await tools.look(settings)
         current = reload.Reload(file, settings)
         services = shared.Shared(
@@ -61,6 +64,7 @@ async def opened(file: Path, settings: Settings, cluster: Cluster) -> AsyncItera
             processes=processes,
             git=fetcher,
             oci=registries,
+            charts=charts,
             tools=found,
             limits=settings.limits,
             data_dir=folder,

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from runtime.metrics import Metrics
     from sources.auth.machine_app import MachineApp
     from sources.git import GitFetcher
+    from sources.helm.repositories import Repositories
     from sources.oci.client import Registries
     from sources.storage import Storage
 
@@ -147,6 +148,8 @@ class ClusterContext:
     git: GitFetcher
     oci: Registries
     """Asks OCI registries; shared by all clusters."""
+    charts: Repositories
+    """Asks chart repositories; shared by all clusters."""
     threads: Threads
     """Runs blocking work (Git, archives, parsing of large files) in a few threads."""
     processes: Processes

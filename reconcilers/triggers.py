@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from api import meta
+from api.charts import HelmRepository
 from reconcilers import dependencies
 from runtime import conditions
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from api.artifact import Artifact
+    from api.charts import HelmChart
     from api.kustomize import Kustomization
     from api.meta import ObjectMeta, ObjectRef
     from api.source import GitRepository
@@ -72,6 +74,38 @@ def on_source(
     if old is None:
         users = [item for item in users if not _has_attempted(item, artifact.revision)]
     return [(item.ref(cluster), str(key)) for item in dependencies.in_order(users)]
+
+
+def on_chart_source(
+    cluster: str,
+    old: ArtifactSource | None,
+    new: ArtifactSource | None,
+    charts: Iterable[HelmChart],
+) -> Wakes:
+    """Return the HelmCharts to wake for a source event: its artifact appeared or changed.
+
+    A registry has no artifact; what counts there is that it appeared, or its spec changed.
+    """
+    if new is None:
+        return []
+    artifact = new.status.artifact
+    if isinstance(new, HelmRepository) and new.is_static:
+        revision = ""
+        is_same = old is not None and old.metadata.generation == new.metadata.generation
+    else:
+        revision = artifact.revision if artifact else ""
+        known = old.status.artifact if old else None
+        is_same = artifact is None or _is_same(known, artifact)
+    if is_same:
+        return []
+    namespace, name = new.metadata.namespace, new.metadata.name
+    return [
+        (item.ref(cluster), f"{new.KIND}/{namespace}/{name}")
+        for item in charts
+        if (item.spec.source_ref.kind, item.metadata.namespace, item.spec.source_ref.name)
+        == (new.KIND, namespace, name)
+        and (old is not None or not _has_observed(item, revision))
+    ]
 
 
 def on_included(
@@ -150,6 +184,10 @@ def _readiness(item: Kustomization) -> tuple[bool, str]:
 def _is_same(old: Artifact | None, new: Artifact) -> bool:
     """Whether this is still the file it was; one that was lost and made again has a new time."""
     return old is not None and _identity(old) == _identity(new)
+
+
+def _has_observed(item: HelmChart, revision: str) -> bool:
+    return bool(revision) and item.status.observed_source_artifact_revision == revision
 
 
 def _identity(artifact: Artifact) -> tuple[str, str, str]:

@@ -65,6 +65,21 @@ class Chart:
         """
         return values.read(self.files.get(VALUES, b""), VALUES)
 
+    def read_file(self, path: str) -> bytes | None:
+        """Return a file out of which values can be merged, None where there is none."""
+        is_other = path.startswith(_TEMPLATES) or path == SCHEMA
+        return None if is_other else self.files.get(path)
+
+    def replace_values(self, content: bytes) -> None:
+        """Give the chart other values.
+
+        Raises:
+            ChartError: it has none to replace.
+        """
+        if VALUES not in self.files:
+            raise ChartError(f"failed to locate values file: {VALUES}")
+        self.files[VALUES] = content
+
     def entries(self, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         """Yield path and content of all files, in the order in which Helm packs them.
 

@@ -43,12 +43,12 @@ async def check(
         return
     attempt.clear(meta.SOURCE_VERIFIED)
     try:
-        await _verify(context, attempt.obj, wanted, repository, digest)
+        await verify(context, attempt.obj.metadata.namespace, wanted, repository, digest)
     except (cosign.UnverifiedError, RegistryError, TransientError) as err:
         # What is new is not announced: it would hide from Ready why it is not taken.
         attempt.clear(meta.ARTIFACT_OUTDATED)
         attempt.condition = meta.SOURCE_VERIFIED
-        text = f"failed to verify the signature using provider '{_provider(wanted)}': {err}"
+        text = f"failed to verify the signature using provider '{provider(wanted)}': {err}"
         raise TransientError(VERIFICATION_ERROR, text) from err
     text = f"verified signature of revision {revision}"
     attempt.set(meta.SOURCE_VERIFIED, "True", meta.SUCCEEDED, text)
@@ -65,21 +65,35 @@ def _is_done(attempt: Attempt[OCIRepository], revision: str) -> bool:
     )
 
 
-async def _verify(
+async def verify(
     context: ClusterContext,
-    obj: OCIRepository,
+    namespace: str,
     wanted: OCIVerification,
     repository: Repository,
     digest: str,
 ) -> None:
+    """Verify a manifest.
+
+    Args:
+        context: the cluster.
+        namespace: of the Secrets that ``wanted`` names.
+        wanted: which signatures count.
+        repository: where the manifest and its signatures are.
+        digest: of the manifest.
+
+    Raises:
+        UnverifiedError: it carries no signature that counts.
+        RegistryError: that cannot be told.
+        TransientError: a Secret is missing or cannot be read.
+    """
     if wanted.secret_ref is None:
         raise cosign.UnverifiedError("not served")
-    name, data = await secrets.read(context, obj.metadata.namespace, wanted.secret_ref.name)
+    name, data = await secrets.read(context, namespace, wanted.secret_ref.name)
     trusted = await context.threads.run(cosign.keys, data, name)
     await cosign.verify(context.oci, context.threads, repository, digest, trusted)
 
 
-def _provider(wanted: OCIVerification) -> str:
+def provider(wanted: OCIVerification) -> str:
     """Return what messages call the way of verification, as in Flux."""
     is_keyless = wanted.secret_ref is None and wanted.provider == COSIGN
     return f"{wanted.provider} keyless" if is_keyless else wanted.provider

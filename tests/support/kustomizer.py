@@ -426,6 +426,7 @@ async def _world(
         storage=Storage(directory / "artifacts", "http://127.0.0.1", clock),
         git=None,  # type: ignore[arg-type]  # Kustomizations never fetch
         oci=None,  # type: ignore[arg-type]  # nor pull
+        charts=None,  # type: ignore[arg-type]  # nor have to do with charts
         threads=threads,
         processes=Processes(metrics),
         tools=Tools(kustomize_program(), "v5.8.2", encrypting.sops_program()),

@@ -42,6 +42,7 @@ from runtime.limits import Processes, Threads
 from runtime.metrics import Metrics
 from runtime.workqueue import Work
 from sources.git import GitFetcher
+from sources.helm.repositories import Repositories
 from sources.oci.client import Registries
 from sources.storage import Storage
 from tests.support import api, engine
@@ -230,6 +231,7 @@ async def running(
             storage=Storage(directory / "artifacts", "http://127.0.0.1:1", clock),
             git=GitFetcher(directory / "git", threads, processes, clock),
             oci=Registries(threads, clock),
+            charts=Repositories(directory / "charts", threads, processes, clock),
             threads=threads,
             processes=processes,
             tools=Tools(),
@@ -248,6 +250,7 @@ async def running(
                 task.cancel()
             await asyncio.wait(tasks)
             await context.oci.aclose()
+            await context.charts.aclose()
             await threads.aclose()
 
 

@@ -21,6 +21,7 @@ from runtime.limits import Processes, Threads
 from runtime.metrics import Metrics
 from runtime.supervisor import Supervisor
 from sources.git import GitFetcher
+from sources.helm.repositories import Repositories
 from sources.oci.client import Registries
 from tests.support import api
 
@@ -70,6 +71,7 @@ async def fleet(directory: Path, *clusters: settings.Cluster) -> AsyncIterator[S
         processes=processes,
         git=GitFetcher(directory / "git", threads, processes, clock),
         oci=Registries(threads, clock),
+        charts=Repositories(directory / "charts", threads, processes, clock),
         tools=Tools(),
         limits=settings.Limits(),
         data_dir=directory,
@@ -84,6 +86,7 @@ async def fleet(directory: Path, *clusters: settings.Cluster) -> AsyncIterator[S
             await served.fleet.stop()
     finally:
         await services.oci.aclose()
+        await services.charts.aclose()
         await threads.aclose()
         services.git.close()
 

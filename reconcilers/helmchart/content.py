@@ -1,0 +1,175 @@
+"""The steps that turn a chart of a source into an artifact.
+
+A chart that is unchanged costs a look at its version: into the index that is here already, or into
+one file of the source. No helm is started.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Final
+
+from api import meta, served
+from api.charts import CHART_SOURCES, HelmRepository
+from api.source import GROUP
+from reconcilers import steps
+from reconcilers.dependencies import SourceKey
+from reconcilers.helmchart import local, remote
+from reconcilers.helmchart.failures import BuildError
+from reconcilers.source import artifacts, secrets
+from runtime import conditions
+from runtime.errors import TerminalError, TransientError, WaitingError
+from sources import storage
+from sources.auth.errors import CredentialsError
+
+if TYPE_CHECKING:
+    from api.artifact import Artifact
+    from api.charts import HelmChart
+    from reconcilers.context import ArtifactSource, ClusterContext
+    from reconcilers.helmchart.builds import Build
+    from reconcilers.source.attempt import Attempt
+
+NO_ARTIFACT: Final = "NoSourceArtifact"
+UNAVAILABLE: Final = "SourceUnavailable"
+UNSUPPORTED: Final = "UnsupportedSourceKind"
+UP_TO_DATE: Final = "ArtifactUpToDate"
+RESOLVED: Final = "ResolvedDependencies"
+LINK_FAILED: Final = "SymlinkUpdateFailed"
+LATEST: Final = "latest.tar.gz"
+
+
+async def produce(context: ClusterContext, attempt: Attempt[HelmChart]) -> None:
+    """Run the steps: storage, source, chart, artifact. The first that fails ends it.
+
+    Raises:
+        GitOpsError: what the status is to say.
+    """
+    if paths := served.unserved(attempt.obj):
+        raise TerminalError(meta.NOT_SERVED, served.message(paths))
+    await artifacts.check_storage(context, attempt)
+    if conditions.is_false(attempt.conditions, meta.SOURCE_VERIFIED):
+        attempt.clear(meta.SOURCE_VERIFIED)
+    source = _source(context, attempt.obj)
+    artifact = await _artifact(context, attempt.obj, source)
+    if artifact is not None:
+        attempt.observed["observed_source_artifact_revision"] = artifact.revision
+    try:
+        build = await _build(context, attempt, source, artifact)
+    except BuildError as err:
+        attempt.clear(meta.FETCH_FAILED, meta.BUILD_FAILED)
+        attempt.condition = err.problem.condition
+        raise err.leaf() from err
+    except CredentialsError as err:
+        raise secrets.unusable(err) from err
+    if build.content is None:
+        _keep(context, attempt, build)
+    else:
+        await _store(context, attempt, build, build.content)
+    _succeed(attempt, build)
+
+
+def _source(context: ClusterContext, obj: HelmChart) -> ArtifactSource:
+    """Return the source that the chart is in.
+
+    Raises:
+        TransientError: there is none of that name, or not yet.
+        TerminalError: charts come from no such kind.
+    """
+    reference = obj.spec.source_ref
+    if reference.kind not in CHART_SOURCES:
+        raise TerminalError(
+            UNSUPPORTED,
+            f"failed to get source: unsupported source kind '{reference.kind}', must be one of: "
+            f"[{' '.join(CHART_SOURCES)}]",
+        )
+    key = SourceKey(reference.kind, obj.metadata.namespace, reference.name)
+    found = context.source(key)
+    if found is None:
+        raise TransientError(UNAVAILABLE, f"failed to get source: {key} not found")
+    return found
+
+
+async def _artifact(
+    context: ClusterContext, obj: HelmChart, source: ArtifactSource
+) -> Artifact | None:
+    """Return the artifact of the source; None for a registry, which has none.
+
+    Raises:
+        WaitingError: it has none yet.
+    """
+    if isinstance(source, HelmRepository) and source.is_static:
+        return None
+    artifact = source.status.artifact
+    try:
+        if artifact is not None:
+            await context.threads.run(context.storage.verify, artifact)
+            return artifact
+    except storage.ArtifactError:
+        pass  # its own reconcile makes it again, and that wakes us
+    reference = obj.spec.source_ref
+    raise WaitingError(
+        NO_ARTIFACT,
+        f"no artifact available for {reference.kind} source '{reference.name}'",
+        requeue_after_s=context.settings.requeue_dependency_s,
+    )
+
+
+async def _build(
+    context: ClusterContext,
+    attempt: Attempt[HelmChart],
+    source: ArtifactSource,
+    artifact: Artifact | None,
+) -> Build:
+    with context.metrics.fetch(attempt.obj.KIND):
+        if isinstance(source, HelmRepository):
+            return await remote.build(context, attempt, source)
+        if artifact is None:
+            raise TransientError(NO_ARTIFACT, "no artifact available")
+        return await local.build(context, attempt, artifact)
+
+
+def _keep(context: ClusterContext, attempt: Attempt[HelmChart], build: Build) -> None:
+    """Go on with the artifact there is."""
+    if attempt.obj.status.url:
+        folder = artifacts.owner(attempt.obj).folder
+        attempt.observed["url"] = context.storage.url(f"{folder}/{LATEST}")
+    if attempt.is_requested:
+        text = f"artifact up-to-date with remote revision: '{build.plan.version}'"
+        attempt.notices.append(steps.Notice(text, UP_TO_DATE, is_trace=True))
+
+
+async def _store(
+    context: ClusterContext, attempt: Attempt[HelmChart], build: Build, content: bytes
+) -> None:
+    obj, plan = attempt.obj, build.plan
+    name = f"{plan.name}-{plan.version}.tgz"
+
+    def put() -> Artifact:
+        owner = artifacts.owner(obj)
+        return context.storage.put_file(owner, name, plan.version, io.BytesIO(content))
+
+    attempt.artifact = await artifacts.store(context, attempt, put)
+    attempt.observed["observed_chart_name"] = plan.name
+    is_chosen = obj.spec.ignore_missing_values_files
+    attempt.observed["observed_values_files"] = build.values_files if is_chosen else ()
+    if build.resolved:
+        text = f"resolved {build.resolved} chart dependencies"
+        attempt.notices.append(steps.Notice(text, RESOLVED, is_trace=True))
+    try:
+        link = await context.threads.run(context.storage.link, attempt.artifact, LATEST)
+        attempt.observed["url"] = link
+    except OSError as err:  # a convenience, as in Flux: the artifact is there without it
+        text = f"failed to update status URL symlink: {err}"
+        attempt.notices.append(steps.Notice(text, LINK_FAILED, is_trace=True))
+
+
+def _succeed(attempt: Attempt[HelmChart], build: Build) -> None:
+    """Note the success, with an event where it is news."""
+    attempt.set(meta.ARTIFACT_IN_STORAGE, "True", build.reason, build.summary)
+    if attempt.artifact is None or not (attempt.has_new_content or attempt.was_failing):
+        return
+    metadata = (
+        (f"{GROUP}/revision", attempt.artifact.revision),
+        (f"{GROUP}/digest", attempt.artifact.digest),
+    )
+    attempt.notices.append(steps.Notice(build.summary, build.reason, metadata=metadata))

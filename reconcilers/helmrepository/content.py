@@ -1,0 +1,119 @@
+"""The steps that turn a repository's index into an artifact.
+
+A poll of an unchanged index is one conditional request, which is answered without the index, and
+nothing to the API server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from api import meta
+from reconcilers import steps
+from reconcilers.helmrepository import remote
+from reconcilers.source import artifacts, secrets
+from runtime.errors import TransientError
+from sources.auth.errors import CredentialsError
+from sources.helm.convert import InvalidIndexError
+from sources.oci.errors import RegistryError, ThrottledError
+
+if TYPE_CHECKING:
+    from api.artifact import Artifact
+    from api.charts import HelmRepository
+    from reconcilers.context import ClusterContext
+    from reconcilers.source.attempt import Attempt
+    from sources.helm.repositories import Index, Repository
+
+INDEXATION_FAILED: Final = "IndexationFailed"
+UP_TO_DATE: Final = "ArtifactUpToDate"
+LINK_FAILED: Final = "SymlinkUpdateFailed"
+LATEST: Final = "index.yaml"
+_UNITS: Final = ("B", "kB", "MB", "GB")
+
+
+async def produce(context: ClusterContext, attempt: Attempt[HelmRepository]) -> None:
+    """Run the steps: storage, source, artifact. The first that fails ends it.
+
+    Raises:
+        GitOpsError: what the status is to say.
+    """
+    await artifacts.check_storage(context, attempt)
+    repository = await remote.repository(context, attempt.obj)
+    found = await _fetch(context, attempt, repository)
+    if attempt.artifact is not None and attempt.artifact.revision == found.revision:
+        _keep(context, attempt, found)
+    else:
+        await _store(context, attempt, found)
+    _succeed(attempt, found)
+
+
+async def _fetch(
+    context: ClusterContext, attempt: Attempt[HelmRepository], repository: Repository
+) -> Index:
+    fetching = "failed to fetch Helm repository index"
+    try:
+        with context.metrics.fetch(attempt.obj.KIND):
+            return await context.charts.index(repository)
+    except RegistryError as err:
+        wait_s = err.retry_after_s if isinstance(err, ThrottledError) else None
+        raise TransientError(meta.FAILED, f"{fetching}: {err}", retry_after_s=wait_s) from err
+    except InvalidIndexError as err:
+        text = f"failed to load Helm repository from index YAML: {err}"
+        raise TransientError(INDEXATION_FAILED, text) from err
+    except CredentialsError as err:
+        raise secrets.unusable(err) from err
+    except OSError as err:
+        attempt.condition = meta.STORAGE_OPERATION_FAILED
+        raise artifacts.unarchived(err) from err
+
+
+def _keep(context: ClusterContext, attempt: Attempt[HelmRepository], found: Index) -> None:
+    """Go on with the artifact there is."""
+    if attempt.obj.status.url:
+        folder = artifacts.owner(attempt.obj).folder
+        attempt.observed["url"] = context.storage.url(f"{folder}/{LATEST}")
+    if attempt.is_requested:
+        text = f"artifact up-to-date with remote revision: '{found.revision}'"
+        attempt.notices.append(steps.Notice(text, UP_TO_DATE, is_trace=True))
+
+
+async def _store(context: ClusterContext, attempt: Attempt[HelmRepository], found: Index) -> None:
+    attempt.is_rebuilding = True
+    text = f"new index revision '{found.revision}'"
+    if attempt.artifact is not None:
+        attempt.set(meta.ARTIFACT_OUTDATED, "True", artifacts.NEW_REVISION, text)
+    attempt.show(f"building artifact: {text}")
+
+    def put() -> Artifact:
+        with found.path.open("rb") as file:
+            name = f"index-{found.hex}.yaml"
+            return context.storage.put_file(
+                artifacts.owner(attempt.obj), name, found.revision, file
+            )
+
+    attempt.artifact = await artifacts.store(context, attempt, put)
+    try:
+        link = await context.threads.run(context.storage.link, attempt.artifact, LATEST)
+        attempt.observed["url"] = link
+    except OSError as err:  # a convenience, as in Flux: the artifact is there without it
+        text = f"failed to update status URL symlink: {err}"
+        attempt.notices.append(steps.Notice(text, LINK_FAILED, is_trace=True))
+
+
+def _succeed(attempt: Attempt[HelmRepository], found: Index) -> None:
+    size = attempt.artifact.size if attempt.artifact else None
+    shown = "unknown size" if size is None else f"size {_human(size)}"
+    artifacts.succeed(
+        attempt,
+        found.revision,
+        f"stored fetched index of {shown} from '{attempt.obj.spec.url}'",
+        stored=f"stored artifact: revision '{found.revision}'",
+    )
+
+
+def _human(size_bytes: float) -> str:
+    """Return a size for people, with four digits, as Flux prints it."""
+    unit = 0
+    while size_bytes >= 1000 and unit < len(_UNITS) - 1:
+        size_bytes, unit = size_bytes / 1000, unit + 1
+    return f"{size_bytes:.4g}{_UNITS[unit]}"
