@@ -12,7 +12,18 @@ import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from kube import errors, examine, force, health, pool, readiness, stages, takeover, wording
+from kube import (
+    errors,
+    examine,
+    force,
+    health,
+    pool,
+    readiness,
+    recognise,
+    stages,
+    takeover,
+    wording,
+)
 from kube.changes import Action, Change, ChangeSet
 from kube.ownership import IDENTITIES
 from kube.target import Session, Target, Verdict
@@ -195,7 +206,11 @@ class Applier:
         if len(unknown) == 1 and not state.failures and examine.is_known(session, unknown[0]):
             self._decide(state, unknown[0], Verdict.CONFIGURE)
             return
-        await self._each(state, unknown, lambda target: self._ask(session, state, target))
+        settled = await recognise.settle(session, unknown)
+        for obj in settled:
+            state.actions[obj] = Action.UNCHANGED
+        rest = [each for each in unknown if each.desired.id not in settled]
+        await self._each(state, rest, lambda target: self._ask(session, state, target))
 
     async def _ask(self, session: Session, state: _Stage, target: Target) -> None:
         self._decide(state, target, await examine.ask(session, target))

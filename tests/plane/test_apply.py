@@ -12,7 +12,7 @@ import pytest
 
 from api import meta
 from api.meta import ObjectRef
-from kube import auth, errors
+from kube import auth, errors, recognise
 from kube.apply import ApplyError, ApplyOptions
 from kube.changes import Action
 from kube.client import Client
@@ -543,14 +543,13 @@ async def test_cold_start_without_the_file_writes_nothing(cluster: Access, names
         await plant.apply(objects)
         assert plant.requests() == {}
     assert actions(changes) == [Action.UNCHANGED] * 50
-    assert "apply" not in counts
-    assert counts["dry-run"] == 50
+    assert counts == {}  # one list tells of them all
 
 
 async def test_cold_start_trusts_the_time_of_an_old_entry_and_reads_nothing(
     cluster: Access, namespace: str
 ) -> None:
-    objects = engine.config_maps(namespace, 50)
+    objects = engine.config_maps(namespace, recognise.MANY - 1)
     async with engine.running(cluster) as plant:
         await plant.apply(objects)
         await patch(plant, namespace, "cm-0009", {"data": {"key": "edited"}}, manager="editor")
@@ -558,7 +557,7 @@ async def test_cold_start_trusts_the_time_of_an_old_entry_and_reads_nothing(
         plant.tracker.set_inventory(engine.OWNER, engine.entries(objects))
         await plant.tracker.synced(engine.OWNER)
         changes = await plant.apply(objects)
-        assert plant.requests() == {"dry-run": 50, "get": 1, "apply": 1}
+        assert plant.requests() == {"dry-run": recognise.MANY - 1, "get": 1, "apply": 1}
     assert changes.lines() == f"ConfigMap/{namespace}/cm-0009 configured"
 
 
