@@ -143,7 +143,8 @@ def on_kustomization(
 
     Every dependant is woken when its dependency became ready or was applied at another revision,
     also one that does not seem to wait: it may be looking at this moment, and looking again costs
-    nothing. One that judges its dependency by an expression is woken by any change of it, as the
+    nothing. So is it when its dependency appears: what was not found is there now, or closes a
+    circle. One that judges its dependency by an expression is woken by any change of it, as the
     expression may speak of any field.
     """
     subject = new or old
@@ -154,7 +155,8 @@ def on_kustomization(
     if new is not None and needs_reconcile(old, new):
         wakes.append((new.ref(cluster), cause))
     if new is not None:
-        key, is_forward = dependencies.key_of(new), _is_step_forward(old, new)
+        key = dependencies.key_of(new)
+        is_forward = old is None or _is_step_forward(old, new)
         wakes.extend(
             (item.ref(cluster), cause)
             for item in kustomizations
@@ -169,9 +171,9 @@ def _judges(item: Kustomization, key: dependencies.Key) -> bool:
     return any(entry.ready_expr and each == key for entry, each in pairs)
 
 
-def _is_step_forward(old: Kustomization | None, new: Kustomization) -> bool:
+def _is_step_forward(old: Kustomization, new: Kustomization) -> bool:
     readiness = _readiness(new)
-    return readiness[0] and (old is None or _readiness(old) != readiness)
+    return readiness[0] and _readiness(old) != readiness
 
 
 def _readiness(item: Kustomization) -> tuple[bool, str]:

@@ -141,6 +141,11 @@ def test_dependants_are_woken_when_a_dependency_becomes_ready_or_moves() -> None
     assert names(triggers.on_kustomization("c1", new, moved, [waits, other])) == ["waits"]
 
 
+def test_dependants_are_woken_when_a_dependency_appears() -> None:
+    wakes = triggers.on_kustomization("c1", None, make("a", ready="False"), [make("waits", "a")])
+    assert names(wakes) == ["a", "waits"]
+
+
 def test_dependency_that_fails_wakes_nobody() -> None:
     assert (
         triggers.on_kustomization("c1", make("a"), make("a", ready="False"), [make("w", "a")]) == []
