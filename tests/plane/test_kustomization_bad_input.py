@@ -145,13 +145,6 @@ async def test_five_megabytes_in_one_manifest_is_refused_by_the_server_alone(
     await reject(world, {"x.yaml": text}, meta.RECONCILIATION_FAILED)
 
 
-async def test_field_that_is_not_served_stalls_with_its_name(world: World) -> None:
-    await world.kustomize("bad", path="good", sourceRef={"kind": "Bucket", "name": "b"})
-    item = await world.until("bad", failed(meta.NOT_SERVED))
-    assert "spec.sourceRef.kind=Bucket" in ready(item).message
-    assert item.status.conditions[0].type == meta.STALLED
-
-
 async def test_missing_source_is_waited_for(world: World, namespace: str) -> None:
     await world.kustomize("bad", sourceRef={"kind": "GitRepository", "name": "none"})
     item = await world.until("bad", failed(meta.ARTIFACT_FAILED))
