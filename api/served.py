@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
-from api.bucket import AWS, GCP, Bucket
+from api.bucket import AWS, AZURE, GCP, GENERIC, Bucket
 from api.charts import HelmChart, HelmRepository
 from api.external import ExternalArtifact
 from api.helm import HelmRelease
@@ -42,7 +42,9 @@ COMPONENTS: Final = frozenset(
     {"source-controller", "kustomize-controller", "helm-controller", "notification-controller"}
 )
 GIT_PROVIDERS: Final = frozenset({"", "generic", "github"})
-_SYNC_KINDS: Final = ("GitRepository", "Kustomization")
+SECRET_PROVIDERS: Final = frozenset({"", GENERIC, AWS, GCP, AZURE})
+"""Providers of registries and buckets, given credentials in a Secret."""
+_SYNC_KINDS: Final = ("GitRepository", "OCIRepository", "Bucket", "Kustomization")
 
 
 def unserved(obj: AnyKind) -> tuple[str, ...]:
@@ -158,9 +160,11 @@ def _instance(obj: FluxInstance) -> Iterator[str]:
 
 
 def _sync(sync: Sync) -> Iterator[str]:
-    if sync.kind != GitRepository.KIND:
-        yield f"sync.kind={sync.kind}"
-    if sync.provider not in GIT_PROVIDERS:
+    if sync.kind == GitRepository.KIND:
+        served = GIT_PROVIDERS
+    else:  # with a Secret, or anonymously, no cloud has to say who asks
+        served = SECRET_PROVIDERS if sync.pull_secret else frozenset({"", GENERIC})
+    if sync.provider not in served:
         yield f"sync.provider={sync.provider}"
 
 

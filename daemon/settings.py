@@ -31,6 +31,7 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?
 Component = Literal[
     "source-controller", "kustomize-controller", "helm-controller", "notification-controller"
 ]
+_MAIN = "refs/heads/main"
 _WIDER_THAN_OWNER = stat.S_IRWXG | stat.S_IRWXO
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>[^`]*)`")
 _INDEX = re.compile(r"\[\d+\]|\[\.\.\.\]")
@@ -153,20 +154,24 @@ class Sync(Section, frozen=True, kw_only=True):
     """The kind of the source."""
     url: Annotated[str, msgspec.Meta(min_length=1)]
     """Address of the repository, for example ``https://github.com/acme/fleet.git``."""
-    ref: Annotated[str, msgspec.Meta(min_length=1)] = "refs/heads/main"
-    """Git reference, OCI tag or bucket name."""
+    ref: Annotated[str, msgspec.Meta(min_length=1)] = _MAIN
+    """Git reference, OCI tag or bucket name. Only the first has a default."""
     path: str = "./"
     """Folder of the repository that this cluster follows."""
     interval: str = "1m"
     """How often to ask the source when no webhook arrives, a Go duration. One minute, as Flux."""
     pull_secret: str = ""
     """Secret in ``flux-system`` with the credentials. Default: none."""
-    provider: Literal["", "generic", "github"] = ""
-    """``github``: a GitHub App fetches it, that of ``pull_secret`` or else that of ``[github]``."""
+    provider: Literal["", "generic", "github", "aws", "azure", "gcp"] = ""
+    """``github``: a GitHub App fetches it, that of ``pull_secret`` or else that of ``[github]``.
+    ``aws``, ``azure``, ``gcp``: whose registry or bucket it is, opened by ``pull_secret``."""
 
     def __post_init__(self) -> None:
-        """Refuse an interval that the API server would refuse later."""
+        """Refuse an interval that the API server would refuse later, and what has no default."""
         durations.parse(self.interval)
+        if self.kind != "GitRepository" and self.ref == _MAIN:
+            what = "the bucket's name" if self.kind == "Bucket" else "a tag such as 'latest'"
+            raise ValueError(f"ref has to be {what} for a sync of kind {self.kind}")
 
 
 class Distribution(Section, frozen=True, kw_only=True):
@@ -212,6 +217,9 @@ class Cluster(Section, frozen=True, kw_only=True):
     the flags of Flux of the same names do; a FluxInstance with ``multitenant`` sets all three."""
     no_remote_bases: bool = False
     """Refuse kustomizations that name bases by URL."""
+    external_artifacts: bool = True
+    """Apply artifacts that somebody else makes (ExternalArtifact), as Flux does behind the gate of
+    that name. Whoever may write their status has the daemon fetch from the addresses in it."""
     default_service_account: str = ""
     """ServiceAccount of an object's own namespace to act as, where the object names none. Default:
     the daemon's own identity."""

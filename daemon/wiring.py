@@ -108,6 +108,7 @@ def _reconcile_settings(cluster: settings.Cluster, shared: Shared) -> ReconcileS
     return ReconcileSettings(
         no_cross_namespace_refs=cluster.no_cross_namespace_refs,
         allow_remote_bases=not cluster.no_remote_bases,
+        allow_external_artifacts=cluster.external_artifacts,
         strict_substitution=cluster.strict_substitution,
         custom_stages=frozenset(cluster.custom_apply_stage_kinds),
         default_service_account=cluster.default_service_account,

@@ -9,18 +9,18 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import aiohttp
 import msgspec
 
 from api.source import GitRef, GitRepository
 from daemon import kinds, report
 from inspection import failure, objects
 from kube import errors
+from reconcilers import artifacts as fetched
 from reconcilers import dependencies
 from reconcilers.gitrepository import content, remote
-from runtime.errors import GitOpsError
+from runtime.errors import GitOpsError, WaitingError
 from sources import archive, giterrors, gitref, localtree
 from sources.auth.errors import CredentialsError
 
@@ -31,14 +31,11 @@ if TYPE_CHECKING:
     from api.artifact import Artifact
     from api.kustomize import Kustomization
     from daemon.settings import Settings
-    from reconcilers.context import ClusterContext
+    from reconcilers.context import ArtifactSource, ClusterContext
     from sources.git import Repository
     from sources.gitref import Candidate, Reference
     from sources.tree import Tree
 
-_TIMEOUT_S = 60.0
-_MAX_BYTES = 1 << 30
-_CHUNK = 1 << 16
 _SHA = re.compile(r"(?:.*@)?(?:sha1:)?([0-9a-f]{40})\Z")
 _SHORT_SHA = re.compile(r"(?:.*@sha1:)?[0-9a-f]{7,39}\Z")
 
@@ -83,19 +80,14 @@ async def find(
     name = f"{source.KIND}/{source.metadata.namespace}/{source.metadata.name}"
     if artifact is None:
         raise failure.CommandError(
-            f"{name} has no artifact yet; see `gitopsd get source git`, or build from a local "
+            f"{name} has no artifact yet; see `gitopsd get sources all`, or build from a local "
             "directory with --path"
         )
     file = settings.data_dir / "artifacts" / context.name / artifact.path
-    if not await context.threads.run(_is_intact, file, artifact):
-        file = context.data_dir / "artifact.tar.gz"
-        await _download(artifact, name, file)
-        if not await context.threads.run(_is_intact, file, artifact):
-            raise failure.CommandError(
-                f"what {artifact.url} serves has another digest than {name} announces; "
-                f"`gitopsd reconcile source git {source.metadata.name}` makes a new artifact"
-            )
-    tree = archive.ArchiveTree(file, context.data_dir)
+    if await context.threads.run(_is_intact, file, artifact):
+        tree: Tree = archive.ArchiveTree(file, context.data_dir)
+    else:
+        tree = await _elsewhere(context, artifact, name)
     return Content(item, tree, report.short_revision(artifact.revision))
 
 
@@ -132,33 +124,38 @@ def _known_to_git(root: Path) -> Sequence[str] | None:
 # The source -------------------------------------------------------------------------------------
 
 
-async def _source(context: ClusterContext, item: Kustomization) -> GitRepository:
+async def _source(context: ClusterContext, item: Kustomization) -> ArtifactSource:
     """Return the source of a Kustomization.
 
     Raises:
         failure.CommandError: it is not there, or of a kind that is not served.
     """
     key = dependencies.source_of(item)
-    if key.kind != GitRepository.KIND:
+    kind = kinds.BY_NAME.get(key.kind)
+    if kind is None:
         raise failure.CommandError(
-            f"sources of kind {key.kind} are not served yet; build from a directory with --path"
+            f"sources of kind {key.kind} are not served; build from a directory with --path"
         )
     try:
-        found = await objects.get(context.client, kinds.GIT_REPOSITORY, key.namespace, key.name)
+        found: Any = await objects.get(context.client, kind, key.namespace, key.name)
     except errors.NotFound as err:
         raise failure.CommandError(
             f"{key}, the source of Kustomization/{item.metadata.namespace}/{item.metadata.name}, "
             "is not there; build from a local directory with --path"
         ) from err
-    if not isinstance(found, GitRepository):
-        raise TypeError(found)
-    return found
+    source: ArtifactSource = found
+    return source
 
 
 async def _fetched(
-    context: ClusterContext, source: GitRepository, revision: str, item: Kustomization
+    context: ClusterContext, source: ArtifactSource, revision: str, item: Kustomization
 ) -> Content:
     """Fetch a revision of a source's repository into the command's own store."""
+    if not isinstance(source, GitRepository):
+        raise failure.CommandError(
+            f"--revision {revision}: only a GitRepository has others than the one that it follows, "
+            f"and the source is of kind {source.KIND}"
+        )
     if source.spec.include:
         raise failure.CommandError(
             f"--revision {revision}: GitRepository/{source.metadata.namespace}/"
@@ -213,40 +210,23 @@ def _is_intact(file: Path, artifact: Artifact) -> bool:
     return artifact.digest == f"sha256:{digest}"
 
 
-async def _download(artifact: Artifact, name: str, target: Path) -> None:
-    """Download an artifact.
+async def _elsewhere(context: ClusterContext, artifact: Artifact, name: str) -> Tree:
+    """Return the content of an artifact that is not in the daemon's folder on this machine.
 
     Raises:
-        failure.CommandError: nobody serves it.
+        failure.CommandError: nobody serves it, or something else is served.
     """
     advice = (
         "does the daemon run, and is its [listen] artifacts_url reachable from here? "
         "--path DIR and --revision REV do without the artifact"
     )
-    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
     try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(artifact.url, allow_redirects=False) as answer,
-        ):
-            if answer.status != 200:
-                raise failure.CommandError(
-                    f"the artifact of {name} is not at {artifact.url}: HTTP {answer.status}; "
-                    f"{advice}"
-                )
-            await _write(answer, target)
-    except (aiohttp.ClientError, TimeoutError, OSError) as err:
-        reason = str(err) or type(err).__name__
+        return await fetched.open_tree(context, artifact)
+    except WaitingError as err:
         raise failure.CommandError(
-            f"the artifact of {name} cannot be fetched from {artifact.url}: {reason}; {advice}"
+            f"the artifact of {name} is not at {artifact.url}; {advice}"
         ) from err
-
-
-async def _write(answer: aiohttp.ClientResponse, target: Path) -> None:
-    size = 0
-    with target.open("wb") as file:
-        async for chunk in answer.content.iter_chunked(_CHUNK):
-            size += len(chunk)
-            if size > _MAX_BYTES:
-                raise failure.CommandError(f"{answer.url} is larger than {_MAX_BYTES >> 30} GiB")
-            file.write(chunk)
+    except GitOpsError as err:
+        raise failure.CommandError(
+            f"the artifact of {name} cannot be fetched from {artifact.url}: {err}; {advice}"
+        ) from err

@@ -6,14 +6,12 @@ without a request.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from api import meta
-from api.kustomize import Kustomization
 from api.meta import InventoryEntry
-from api.source import GitRepository
 from kube import cleanup, client, errors, ownership
 from kube import inventory as inventories
 from kube.objects import GVK, ObjectId
@@ -23,8 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from api.instance import FluxInstance
+    from kube.informer import Informer
     from kube.objects import JsonObject, Resource
     from reconcilers.context import ClusterContext
+    from reconcilers.instance.sync import OfPair
 
 PRUNE: Final = f"{meta.INSTANCE_GROUP}/prune"
 """Annotation or label by which an object of an instance is kept from being deleted."""
@@ -42,12 +42,18 @@ def name(manifest: JsonObject) -> str:
     return str(ObjectId.of(manifest))
 
 
-def live(context: ClusterContext, manifest: JsonObject) -> GitRepository | Kustomization | None:
+def live(context: ClusterContext, manifest: JsonObject) -> OfPair | None:
     """Return the live object of a manifest of the pair, None where there is none."""
     key = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
-    if manifest["kind"] == GitRepository.KIND:
-        return context.gitrepositories.get(*key)
-    return context.kustomizations.get(*key)
+    found: OfPair | None = _informer(context, manifest).get(*key)
+    return found
+
+
+def _informer(context: ClusterContext, manifest: JsonObject) -> Informer[Any]:
+    informer = context.informers.named(manifest["kind"])
+    if informer is None:
+        raise AssertionError("every kind of the pair is followed")
+    return informer
 
 
 async def apply_all(
@@ -82,7 +88,7 @@ async def apply_all(
     return lines
 
 
-def _version(obj: GitRepository | Kustomization | None) -> str:
+def _version(obj: OfPair | None) -> str:
     return obj.metadata.resource_version if obj else ""
 
 
@@ -114,11 +120,7 @@ async def _apply(context: ClusterContext, manifest: JsonObject, *, exists: bool)
         metadata["name"],
         manager=meta.INSTANCE_MANAGER,
     )
-    informers = {
-        GitRepository.KIND: context.gitrepositories.observe,
-        Kustomization.KIND: context.kustomizations.observe,
-    }
-    informers[manifest["kind"]](applied.raw)
+    _informer(context, manifest).observe(applied.raw)
     return applied.created
 
 

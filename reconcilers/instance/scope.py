@@ -11,10 +11,9 @@ from runtime import conditions
 
 if TYPE_CHECKING:
     from api.instance import FluxInstance
-    from api.kustomize import Kustomization
     from api.meta import Condition, ObjectMeta, ObjectRef
-    from api.source import GitRepository
     from reconcilers.context import ReconcileSettings
+    from reconcilers.instance.sync import OfPair
 
 IDENTITY: Final = ownership.IDENTITIES[instance.FluxInstance.KIND]
 """How a FluxInstance signs what it creates."""
@@ -75,8 +74,8 @@ def on_instance(
 
 def on_sync(
     cluster: str,
-    old: Kustomization | GitRepository | None,
-    new: Kustomization | GitRepository | None,
+    old: OfPair | None,
+    new: OfPair | None,
 ) -> list[tuple[ObjectRef, str]]:
     """Return the FluxInstance to wake, with the cause, when one of its sync pair changes.
 
@@ -100,7 +99,7 @@ def _asked(metadata: ObjectMeta) -> tuple[object, ...]:
     return metadata.uid, metadata.generation, metadata.annotations, metadata.deletion_timestamp
 
 
-def _ready(obj: Kustomization | GitRepository) -> Condition | None:
+def _ready(obj: OfPair) -> Condition | None:
     return conditions.get(obj.status.conditions, meta.READY)
 
 

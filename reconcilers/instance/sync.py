@@ -8,16 +8,18 @@ pair from fighting over it.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 import orjson
 
 import api
 from api import meta
+from api.bucket import GENERIC, Bucket, BucketSpec
 from api.instance import ComponentStatus
 from api.kustomize import Kustomization, KustomizationSpec, SourceReference
-from api.meta import LocalReference
+from api.meta import CustomObject, LocalReference, Struct
+from api.oci import OCIRef, OCIRepository, OCIRepositorySpec
 from api.source import GitRef, GitRepository, GitRepositorySpec
 from reconcilers.instance import scope
 from runtime import conditions
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
     from api.instance import FluxInstance, Sync
     from kube.objects import JsonObject
 
+OfPair: TypeAlias = GitRepository | OCIRepository | Bucket | Kustomization
+"""What the pair can consist of."""
+SOURCES: Final[dict[str, type[CustomObject]]] = {
+    kind.KIND: kind for kind in (GitRepository, OCIRepository, Bucket)
+}
+"""The kinds of source that a cluster can be synchronised with."""
 VERSION: Final = f"v{api.__version__}"
 """The daemon's version, in the place of Flux's in an instance's revisions."""
 INTERVAL: Final = "10m0s"
@@ -48,7 +56,7 @@ def manifests(flux: FluxInstance) -> list[JsonObject]:
     account = ACCOUNT if is_multitenant(flux) else ""
     return [
         *(_account(flux) if account else ()),
-        GitRepository.manifest(metadata, _source(sync)),
+        SOURCES[sync.kind].manifest(metadata, _source(sync)),
         Kustomization.manifest(metadata, _kustomization(sync, metadata["name"], account)),
     ]
 
@@ -60,7 +68,7 @@ def is_multitenant(flux: FluxInstance) -> bool:
 
 def is_of_pair(manifest: JsonObject) -> bool:
     """Tell whether something the instance creates is its source or its Kustomization."""
-    return manifest["kind"] in {GitRepository.KIND, Kustomization.KIND}
+    return manifest["kind"] in {*SOURCES, Kustomization.KIND}
 
 
 def _account(flux: FluxInstance) -> list[JsonObject]:
@@ -81,14 +89,34 @@ def _account(flux: FluxInstance) -> list[JsonObject]:
     return [account, binding]
 
 
-def _source(sync: Sync) -> GitRepositorySpec:
-    return GitRepositorySpec(
-        url=sync.url,
-        interval=sync.interval,
-        ref=GitRef(name=sync.ref),
-        secret_ref=LocalReference(name=sync.pull_secret) if sync.pull_secret else None,
-        provider=sync.provider,
-    )
+def _source(sync: Sync) -> Struct:
+    """Return the spec of the source, of whichever kind."""
+    secret = LocalReference(name=sync.pull_secret) if sync.pull_secret else None
+    match sync.kind:
+        case OCIRepository.KIND:
+            return OCIRepositorySpec(
+                url=sync.url,
+                interval=sync.interval,
+                ref=OCIRef(tag=sync.ref),
+                secret_ref=secret,
+                provider=sync.provider or GENERIC,
+            )
+        case Bucket.KIND:
+            return BucketSpec(
+                endpoint=sync.url,
+                bucket_name=sync.ref,
+                interval=sync.interval,
+                secret_ref=secret,
+                provider=sync.provider or GENERIC,
+            )
+        case _:
+            return GitRepositorySpec(
+                url=sync.url,
+                interval=sync.interval,
+                ref=GitRef(name=sync.ref),
+                secret_ref=secret,
+                provider=sync.provider,
+            )
 
 
 def _kustomization(sync: Sync, name: str, account: str) -> KustomizationSpec:
@@ -136,7 +164,7 @@ def revision(flux: FluxInstance, wanted: Iterable[JsonObject]) -> str:
     return f"{VERSION}@sha256:{digest}"
 
 
-def is_current(live: GitRepository | Kustomization | None, wanted: JsonObject) -> bool:
+def is_current(live: OfPair | None, wanted: JsonObject) -> bool:
     """Tell whether the live object has every field that the manifest declares.
 
     Fields that the manifest does not declare are left alone until the next apply: that is how
@@ -163,7 +191,7 @@ def _contains(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return True
 
 
-def waits_for(live: GitRepository | Kustomization | None, name: str) -> str:
+def waits_for(live: OfPair | None, name: str) -> str:
     """Return why an object of the pair is not ready, empty where it is.
 
     Args:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from api import meta
+from api.bucket import Bucket
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
 from api.source import GitRepository
@@ -298,6 +299,21 @@ async def test_a_suspended_sync_stays_suspended(bench: Bench) -> None:
         await bench.run()
     assert counts == {}
     assert (await bench.live(Kustomization))["spec"]["suspend"] is True
+
+
+async def test_a_sync_of_another_kind_takes_the_place_of_the_first(bench: Bench) -> None:
+    await bench.create(wait=False)
+    await bench.run()
+    other = SYNC | {"kind": "Bucket", "url": "store.example", "ref": "fleet"}
+    await bench.create(wait=False, sync=other)
+    await bench.run()
+    assert (await bench.live(Bucket))["spec"]["bucketName"] == "fleet"
+    kustomization = await bench.live(Kustomization)
+    assert kustomization["spec"]["sourceRef"]["kind"] == "Bucket"
+    assert await bench.left(GitRepository) == []
+    with bench.desk.counting() as counts:
+        await bench.run()
+    assert counts == {}
 
 
 async def test_a_new_spec_is_an_upgrade(bench: Bench) -> None:

@@ -128,7 +128,11 @@ def test_a_receiver_of_these_types_is_served(type_: str) -> None:
     ("change", "path"),
     [
         ({"components": ["source-controller", "source-watcher"]}, "components[1]=source-watcher"),
-        ({"sync": INSTANCE["sync"] | {"kind": "Bucket"}}, "sync.kind=Bucket"),
+        ({"sync": INSTANCE["sync"] | {"kind": "Bucket", "provider": "aws"}}, "sync.provider=aws"),
+        (
+            {"sync": INSTANCE["sync"] | {"kind": "OCIRepository", "provider": "gcp"}},
+            "sync.provider=gcp",
+        ),
         ({"sync": INSTANCE["sync"] | {"provider": "aws"}}, "sync.provider=aws"),
         ({"sharding": {"shards": ["a"]}}, "sharding"),
         (

@@ -16,6 +16,16 @@ def refusal(text: str) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["OCIRepository", "Bucket"])
+def test_sync_of_another_kind_names_what_it_follows(kind: str) -> None:
+    sync = f'[[clusters]]\nname = "home"\n[clusters.sync]\nkind = "{kind}"\nurl = "oci://h/r"\n'
+    with pytest.raises(settings.SettingsError, match=r"clusters.*sync.*ref has to be"):
+        settings.parse(sync, "config.toml")
+    parsed = settings.parse(f'{sync}ref = "latest"\nprovider = "aws"\n', "config.toml")
+    assert parsed.clusters[0].sync is not None
+    assert parsed.clusters[0].sync.kind == kind
+
+
 def test_shipped_example_is_the_default() -> None:
     assert settings.load(ROOT / "config.toml") == settings.Settings()
 
