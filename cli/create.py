@@ -18,8 +18,9 @@ from cli import access, options
 from inspection import failure, objects
 from kube import manifests
 from kube.objects import GVK, Resource
-from sources.auth import basic, github_app, proxy, ssh
+from sources.auth import basic, github_app, proxy, ssh, tls
 from sources.auth.errors import CredentialsError
+from sources.oci import keychain, names
 
 if TYPE_CHECKING:
     import argparse
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from kube.objects import JsonObject
 
 _SECRETS: Final = Resource(GVK("", "v1", "Secret"), "secrets", is_namespaced=True)
+_DOCKER_CONFIG: Final = "kubernetes.io/dockerconfigjson"
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _GIT: Final = {
     "username": "user name for https",
@@ -46,6 +48,16 @@ _APP: Final = {
     "app-private-key": "file with the App's private key",
     "app-base-url": "API of a GitHub Enterprise Server",
     "ca-crt-file": "certificates to trust besides the system's",
+}
+_OCI: Final = {
+    "url": "the registry, such as ghcr.io, or a path in it",
+    "username": "user name at the registry",
+    "password": "password or token at the registry",
+}
+_TLS: Final = {
+    "ca-crt-file": "certificates to trust besides the system's",
+    "tls-crt-file": "certificate to present to the server",
+    "tls-key-file": "its private key",
 }
 _PROXY: Final = {
     "address": "http:// or https:// address of the proxy",
@@ -67,6 +79,7 @@ _KEYS: Final = {
     "app-private-key": github_app.PRIVATE_KEY,
     "app-base-url": github_app.BASE_URL_KEY,
     "address": "address",
+    "url": "url",
 }
 """The key of the Secret that each option fills."""
 _FILES: Final = {option for option in _KEYS if option.endswith("-file")} | {"app-private-key"}
@@ -78,10 +91,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add what can be created, and its options."""
     what = parser.add_subparsers(dest="what", required=True, metavar="secret")
     secret = what.add_parser("secret", help="credentials of a source")
-    kinds = secret.add_subparsers(dest="kind", required=True, metavar="git|github-app|proxy")
+    kinds = secret.add_subparsers(
+        dest="kind", required=True, metavar="git|github-app|oci|tls|proxy"
+    )
     for kind, fields, text in (
         ("git", _GIT, "credentials for a Git repository"),
         ("github-app", _APP, "a GitHub App, for provider: github"),
+        ("oci", _OCI, "the login of a registry"),
+        ("tls", _TLS, "certificates, for certSecretRef"),
         ("proxy", _PROXY, "an HTTP proxy, for proxySecretRef"),
     ):
         each = kinds.add_parser(kind, help=text, description=text)
@@ -121,7 +138,7 @@ def secret(kind: str, name: str, namespace: str, values: Mapping[str, str]) -> J
     """Return the Secret of some values, which must make sense to the daemon.
 
     Args:
-        kind: ``git``, ``github-app`` or ``proxy``.
+        kind: ``git``, ``github-app``, ``oci``, ``tls`` or ``proxy``.
         name: of the Secret.
         namespace: of the Secret.
         values: its content.
@@ -131,7 +148,8 @@ def secret(kind: str, name: str, namespace: str, values: Mapping[str, str]) -> J
     """
     if not values:
         raise failure.UsageError(f"nothing to write; see `gitopsd create secret {kind} --help`")
-    data = {key: value.encode() for key, value in values.items()}
+    content = _docker_config(values) if kind == "oci" else dict(values)
+    data = {key: value.encode() for key, value in content.items()}
     try:
         _reader(kind, data)(data, f"{namespace}/{name}")
     except CredentialsError as err:
@@ -140,9 +158,27 @@ def secret(kind: str, name: str, namespace: str, values: Mapping[str, str]) -> J
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": name, "namespace": namespace},
-        "type": "Opaque",
-        "stringData": dict(values),
+        "type": _DOCKER_CONFIG if kind == "oci" else "Opaque",
+        "stringData": content,
     }
+
+
+def _docker_config(values: Mapping[str, str]) -> dict[str, str]:
+    """Return a login as docker keeps it.
+
+    Raises:
+        failure.UsageError: something of it is missing.
+    """
+    if missing := [f"--{key}" for key in _OCI if not values.get(key)]:
+        raise failure.UsageError(f"give {', '.join(missing)} too")
+    registry = values["url"].removeprefix(names.SCHEME)
+    username, password = values["username"], values["password"]
+    entry = {
+        "username": username,
+        "password": password,
+        "auth": base64.b64encode(f"{username}:{password}".encode()).decode(),
+    }
+    return {keychain.CONFIG_KEY: msgspec.json.encode({"auths": {registry: entry}}).decode()}
 
 
 def _encoded(manifest: JsonObject) -> JsonObject:
@@ -158,8 +194,13 @@ def _reader(kind: str, data: Mapping[str, bytes]) -> Callable[[Mapping[str, byte
     """Return what the daemon reads such a Secret with."""
     if kind == "github-app":
         return github_app.from_secret
-    if kind == "proxy":
-        return proxy.from_secret
+    readers = {
+        "oci": keychain.from_secret,
+        "tls": tls.from_cert_secret,
+        "proxy": proxy.from_secret,
+    }
+    if kind in readers:
+        return readers[kind]
     is_ssh = "identity" in data or "known_hosts" in data
     return ssh.from_secret if is_ssh else basic.from_secret
 

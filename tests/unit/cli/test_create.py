@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,10 +22,12 @@ def key(tmp_path: Path) -> Path:
     return file
 
 
-def exported(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, str]:
+def exported(
+    capsys: pytest.CaptureFixture[str], *argv: str, type_: str = "Opaque"
+) -> dict[str, str]:
     assert main.main(["create", "secret", *argv, "--export", "-n", "apps"]) == 0
     manifest = yaml.safe_load(capsys.readouterr().out)
-    assert (manifest["kind"], manifest["type"]) == ("Secret", "Opaque")
+    assert (manifest["kind"], manifest["type"]) == ("Secret", type_)
     assert manifest["metadata"] == {"name": "fleet", "namespace": "apps"}
     content: dict[str, str] = manifest["stringData"]
     return content
@@ -70,6 +73,25 @@ def test_ssh_key_with_the_hosts_it_is_for(
 def test_certificates(capsys: pytest.CaptureFixture[str], key: Path) -> None:
     argv = [f"--ca-crt-file={key}", f"--tls-crt-file={key}", f"--tls-key-file={key}"]
     assert set(exported(capsys, "git", "fleet", *argv)) == {"ca.crt", "tls.crt", "tls.key"}
+
+
+@pytest.mark.parametrize("url", ["ghcr.io/acme", "oci://ghcr.io/acme"])
+def test_login_of_a_registry(capsys: pytest.CaptureFixture[str], url: str) -> None:
+    argv = ["oci", "fleet", f"--url={url}", "--username=ada", "--password=p:w"]
+    found = exported(capsys, *argv, type_="kubernetes.io/dockerconfigjson")
+    assert json.loads(found[".dockerconfigjson"]) == {
+        "auths": {"ghcr.io/acme": {"username": "ada", "password": "p:w", "auth": "YWRhOnA6dw=="}}
+    }
+
+
+def test_half_a_login_of_a_registry_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "give --url, --password too" in refused(capsys, "oci", "fleet", "--username=ada")
+
+
+def test_certificates_alone(capsys: pytest.CaptureFixture[str], key: Path) -> None:
+    assert exported(capsys, "tls", "fleet", f"--ca-crt-file={key}") == {"ca.crt": PEM}
+    text = refused(capsys, "tls", "fleet", f"--tls-crt-file={key}")
+    assert "a client certificate needs 'tls.key' too" in text
 
 
 def test_github_app(capsys: pytest.CaptureFixture[str], key: Path) -> None:
