@@ -107,8 +107,6 @@ def _oci_repository(obj: OCIRepository) -> Iterator[str]:
 def _verification(verify: OCIVerification | None) -> Iterator[str]:
     if verify is not None and verify.provider != COSIGN:
         yield f"verify.provider={verify.provider}"
-    elif verify is not None and verify.secret_ref is None:
-        yield "verify.secretRef="
 
 
 def _helm_repository(obj: HelmRepository) -> Iterator[str]:

@@ -107,6 +107,9 @@ class Tools(Section, frozen=True, kw_only=True):
     """The sops binary, for Kustomizations with ``spec.decryption``. Default: as for kustomize."""
     helm: Path | None = None
     """The helm binary, 4.0 or newer, for HelmReleases. Default: as for kustomize."""
+    cosign: Path | None = None
+    """The cosign binary, for OCIRepositories whose signatures were made without keys. Default: as
+    for kustomize."""
 
 
 class Decryption(Section, frozen=True, kw_only=True):

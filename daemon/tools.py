@@ -29,6 +29,8 @@ OLDEST_HELM: Final = (4, 0)
 """The first helm that applies as a server-side apply does; Helm 3 renders and stores otherwise."""
 PINNED_HELM: Final = "v4.3.1"
 """The version that is tested, and that the advice for a missing one names."""
+PINNED_COSIGN: Final = "v3.1.3"
+"""The version that is tested."""
 PINNED_SOPS: Final = "v3.13.3"
 """The version that is tested."""
 _VERSION_S: Final = 10.0
@@ -68,6 +70,16 @@ def find_helm(settings: Settings) -> Path | str:
     )
 
 
+def find_cosign(settings: Settings) -> Path | str:
+    """Return the cosign binary, or a line that says what is missing and how to get it."""
+    package = "`brew install cosign` or " if sys.platform == "darwin" else ""
+    source = f"`go install github.com/sigstore/cosign/v3/cmd/cosign@{PINNED_COSIGN}`"
+    return _find("cosign", settings.tools.cosign, settings) or (
+        f"cosign is not installed; install it with {package}{source}, or name it in config.toml "
+        "as [tools] cosign"
+    )
+
+
 def _find(name: str, named: Path | None, settings: Settings) -> Path | str | None:
     """Return a program, what is wrong with the one that the settings name, or None for none."""
     if named:
@@ -86,9 +98,9 @@ async def look(settings: Settings) -> tuple[Tools, str]:
     Returns:
         What was found, and a line about a kustomize that is missing or too old; empty where all is
         well. A directory of plain manifests needs no kustomize, so its absence stops nothing here.
-        Nor does that of sops and helm, which not everybody has a use for.
+        Nor does that of sops, helm and cosign, which not everybody has a use for.
     """
-    sops = find_sops(settings)
+    sops, cosign = find_sops(settings), find_cosign(settings)
     async with asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(
             _ask(find_kustomize(settings), ("version",), OLDEST_KUSTOMIZE, _advice())
@@ -102,6 +114,8 @@ async def look(settings: Settings) -> tuple[Tools, str]:
         helm=None if helm.complaint else helm.path,
         helm_version=helm.version,
         helm_complaint=helm.complaint,
+        cosign=None if isinstance(cosign, str) else cosign,
+        cosign_complaint=cosign if isinstance(cosign, str) else "",
     )
     return found, kustomize.complaint
 

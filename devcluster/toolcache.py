@@ -26,6 +26,7 @@ from devcluster.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+COSIGN_VERSION = "v3.1.3"
 HELM_VERSION = "v4.3.1"
 KUBERNETES_VERSION = "v1.36.3"
 KUSTOMIZE_VERSION = "v5.8.2"
@@ -136,7 +137,16 @@ REGISTRY = Recipe(
     package="github.com/distribution/distribution/v3/cmd/registry",
     minutes=3,
 )
-RECIPES = {recipe.name: recipe for recipe in (CLUSTER, HELM, KUSTOMIZE, KWOK, REGISTRY, SOPS)}
+COSIGN = Recipe(
+    name="cosign",
+    version=COSIGN_VERSION,
+    ldflags="-s -w",
+    package="github.com/sigstore/cosign/v3/cmd/cosign",
+    minutes=8,
+)
+RECIPES = {
+    recipe.name: recipe for recipe in (CLUSTER, COSIGN, HELM, KUSTOMIZE, KWOK, REGISTRY, SOPS)
+}
 
 
 def machine() -> str:

@@ -92,6 +92,10 @@ class Tools:
     """What ``helm version`` printed."""
     helm_complaint: str = ""
     """Where ``helm`` is None: what is missing, and how to get it."""
+    cosign: Path | None = None
+    """Path of the cosign binary, for signatures that were made without keys."""
+    cosign_complaint: str = "cosign is not installed"
+    """Where ``cosign`` is None: what is missing, and how to get it."""
 
 
 DEFAULT_LIMITS: Final = untar.Limits(size_bytes=512 * 2**20, files=100_000)

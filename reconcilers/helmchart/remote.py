@@ -9,12 +9,11 @@ from api import meta
 from reconcilers.helmchart import builds, chart, failures, metadata, origins, values
 from reconcilers.helmchart.builds import Build, Plan
 from reconcilers.helmchart.failures import BuildError
-from reconcilers.ocirepository import verification
+from reconcilers.source import signatures
 from runtime.errors import TransientError
 from sources.auth.errors import AUTHENTICATION_FAILED
 from sources.helm import archive, index, package
 from sources.helm.errors import ChartError
-from sources.oci import cosign
 from sources.oci.errors import DeniedError, RegistryError, ThrottledError
 
 if TYPE_CHECKING:
@@ -90,14 +89,10 @@ async def _verify(context: ClusterContext, attempt: Attempt[HelmChart], tagged: 
     namespace = attempt.obj.metadata.namespace
     try:
         digest = (await context.oci.resolve(tagged.registry, tagged.tag)).digest
-        await verification.verify(context, namespace, wanted, tagged.registry, digest)
-    except (cosign.UnverifiedError, RegistryError, TransientError) as err:
-        text = (
-            "failed to verify the signature using provider "
-            f"'{verification.provider(wanted)}': {err}"
-        )
-        error = BuildError(failures.VERIFICATION, text)
-        attempt.set(meta.SOURCE_VERIFIED, "False", verification.VERIFICATION_ERROR, str(error))
+        await signatures.verify(context, namespace, wanted, tagged.registry, digest)
+    except signatures.FAILURES as err:
+        error = BuildError(failures.VERIFICATION, signatures.explain(wanted, err))
+        attempt.set(meta.SOURCE_VERIFIED, "False", signatures.VERIFICATION_ERROR, str(error))
         raise error from err
     text = f"verified signature of version {tagged.version}"
     attempt.set(meta.SOURCE_VERIFIED, "True", meta.SUCCEEDED, text)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from api.oci import OCIRepository
+from devcluster import toolcache
 from runtime.errors import TerminalError
 from sources.oci import manifests
-from tests.support import cosigning, reconciling
+from tests.support import cosigning, keyless, reconciling
 from tests.support.ocisource import NAME, Source
 from tests.support.registry import LOGIN, Layer, Registry, tarball
 
@@ -455,3 +457,32 @@ async def test_notation_is_not_served(source: Source) -> None:
     text = "the field is not served by this version of gitopsd: spec.verify.provider=notation"
     assert source.conditions["Ready"] == ("False", "FieldNotServed", text)
     assert "artifact" not in source.status
+
+
+async def test_signer_without_a_key_is_recognised(source: Source) -> None:
+    sigstore = keyless.Sigstore()
+    digest = source.push()
+    sigstore.sign(source.registry, source.path, digest)
+    await source.secret("root", {"trusted_root.json": sigstore.trusted_root()})
+    verify = {"provider": "cosign", "trustedRootSecretRef": {"name": "root"}}
+    await source.apply(verify=verify)
+    await source.fails()
+    beginning = "failed to verify the signature using provider 'cosign keyless': "
+    assert source.conditions["Ready"] == (
+        "False",
+        "VerificationError",
+        f"{beginning}cosign is not installed",
+    )
+    program = toolcache.ensure(toolcache.COSIGN) / "cosign"
+    source.desk.context.tools = replace(source.desk.context.tools, cosign=program)
+    stranger = {"issuer": ".*", "subject": "^https://github.com/evil/.*$"}
+    await source.apply(verify=verify | {"matchOIDCIdentity": [stranger]})
+    await source.fails()
+    assert source.conditions["SourceVerified"][:2] == ("False", "VerificationError")
+    assert "expected SAN value to match regex" in source.conditions["Ready"][2]
+    known = {"issuer": keyless.ISSUER, "subject": "^https://github.com/acme/.*$"}
+    await source.apply(verify=verify | {"matchOIDCIdentity": [known]})
+    await source.reconcile()
+    text = f"verified signature of revision latest@{digest}"
+    assert source.conditions["SourceVerified"] == ("True", "Succeeded", text)
+    assert source.conditions["Ready"][0] == "True"

@@ -67,7 +67,17 @@ def sign_as_bundle(
     registry: Registry, path: str, digest: str, key: PrivateKey, about: str = ""
 ) -> None:
     """Sign as cosign 3 does, in a registry without the referrers API; see `sign_simply`."""
-    algorithm, _, value = (about or digest).partition(":")
+    bundle = {
+        "mediaType": BUNDLE,
+        "verificationMaterial": {"publicKey": {"hint": "x"}},
+        "dsseEnvelope": envelope(key, about or digest),
+    }
+    push_bundle(registry, path, digest, bundle)
+
+
+def envelope(key: PrivateKey, digest: str) -> dict[str, Any]:
+    """Return a signed statement about a manifest."""
+    algorithm, _, value = digest.partition(":")
     statement = {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{"digest": {algorithm: value}}],
@@ -76,15 +86,15 @@ def sign_as_bundle(
     }
     payload = json.dumps(statement).encode()
     message = b"DSSEv1 %d %b %d %b" % (len(STATEMENT), STATEMENT.encode(), len(payload), payload)
-    bundle = {
-        "mediaType": BUNDLE,
-        "verificationMaterial": {"publicKey": {"hint": "x"}},
-        "dsseEnvelope": {
-            "payload": base64.b64encode(payload).decode(),
-            "payloadType": STATEMENT,
-            "signatures": [{"sig": signature(key, message)}],
-        },
+    return {
+        "payload": base64.b64encode(payload).decode(),
+        "payloadType": STATEMENT,
+        "signatures": [{"sig": signature(key, message)}],
     }
+
+
+def push_bundle(registry: Registry, path: str, digest: str, bundle: dict[str, Any]) -> None:
+    """Push a bundle as the referrer of a manifest."""
     layer = registry.push_blob(path, json.dumps(bundle).encode(), BUNDLE)
     made = _push(registry, path, "bundle", [layer], artifactType=BUNDLE)
     entry = {

@@ -94,13 +94,25 @@ async def test_sops_is_looked_for_in_the_same_places_and_missed_by_nobody_else(
     kustomize = program("data/tools/kustomize", "v5.8.2")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     data = using(tmp_path / "data")
-    without = str(tools.find_helm(data))
+    helm, cosign = str(tools.find_helm(data)), str(tools.find_cosign(data))
     assert "sops is not installed; install it with" in str(tools.find_sops(data))
-    assert await tools.look(data) == (Tools(kustomize, "v5.8.2", helm_complaint=without), "")
+    without = Tools(kustomize, "v5.8.2", helm_complaint=helm, cosign_complaint=cosign)
+    assert await tools.look(data) == (without, "")
     on_path = program("bin/sops", "sops 3.13.3")
     assert (await tools.look(data))[0].sops == on_path
     beside = program("data/tools/sops", "sops 3.13.3")
     assert (await tools.look(data))[0].sops == beside
+
+
+async def test_cosign_is_looked_for_in_the_same_places(
+    tmp_path: Path, program: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    data = using(tmp_path / "data")
+    assert "sigstore/cosign/v3/cmd/cosign@" in (await tools.look(data))[0].cosign_complaint
+    beside = program("data/tools/cosign", "v3.1.3")
+    found, _ = await tools.look(data)
+    assert (found.cosign, found.cosign_complaint) == (beside, "")
 
 
 async def test_named_sops_that_is_none_is_told_with_its_setting(tmp_path: Path) -> None:
