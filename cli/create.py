@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from cli import access, options
+from cli import access, create_objects, options
 from inspection import failure, objects
 from kube import manifests
 from kube.objects import GVK, Resource
@@ -89,7 +89,8 @@ _SECRET_VALUES: Final = {"password", "bearer-token"}
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add what can be created, and its options."""
-    what = parser.add_subparsers(dest="what", required=True, metavar="secret")
+    what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    create_objects.configure(what)
     secret = what.add_parser("secret", help="credentials of a source")
     kinds = secret.add_subparsers(
         dest="kind", required=True, metavar="git|github-app|oci|tls|proxy"
@@ -114,7 +115,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Write the Secret, or print it."""
+    """Write the object, or print it."""
+    if args.what != "secret":
+        return create_objects.execute(args)
     if not _NAME.fullmatch(args.name):
         raise failure.UsageError(f"{args.name!r} is no name of a Secret")
     manifest = secret(args.kind, args.name, args.namespace, _values(args))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING
 
 from cli import access, options, table
@@ -12,7 +11,10 @@ from inspection import events, kinds
 
 if TYPE_CHECKING:
     import argparse
+    import datetime as dt
     from collections.abc import Sequence
+
+    from kube.client import Client
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,42 +28,54 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Print the events of one cluster."""
+    """Print the events of the chosen clusters; fails when one did not answer."""
     kind, names = kinds.parse(args.what) if args.what else (None, [])
-    cluster = access.the_one(args)
     namespace = "" if args.all_namespaces else args.namespace
-
-    async def main() -> list[events.Event]:
-        async with access.client(cluster) as client:
-            return await events.listed(client, namespace)
-
-    with access.explained(cluster):
-        found = access.run(main())
     wanted = {kind.name} if kind else set(served.BY_NAME)
-    shown = [
-        each
-        for each in found
-        if each.involved_object.kind in wanted and (not names or each.involved_object.name in names)
-    ]
+
+    async def read(client: Client) -> list[events.Event]:
+        return [
+            each
+            for each in await events.listed(client, namespace)
+            if each.involved_object.kind in wanted
+            and (not names or each.involved_object.name in names)
+        ]
+
+    answers, is_whole = access.ask(args, read)
+    shown = [(name, each) for name, found in answers for each in found]
     if not shown:
         where = f"namespace {namespace}" if namespace else "any namespace"
         print(f"no events in {where}; Kubernetes keeps them for an hour")
-        return 0
-    print(render(shown, dt.datetime.now(dt.UTC), with_namespace=args.all_namespaces))
-    return 0
+        return 0 if is_whole else 1
+    print(
+        render(
+            shown,
+            table.now(),
+            with_namespace=args.all_namespaces,
+            with_cluster=len(access.chosen(args)) > 1,
+        )
+    )
+    return 0 if is_whole else 1
 
 
-def render(found: Sequence[events.Event], now: dt.datetime, *, with_namespace: bool) -> str:
-    """Return the events as a table, the newest last, next to the prompt."""
-    header = ["AGE", "TYPE", "REASON", "OBJECT", "MESSAGE"]
+def render(
+    found: Sequence[tuple[str, events.Event]],
+    now: dt.datetime,
+    *,
+    with_namespace: bool,
+    with_cluster: bool = False,
+) -> str:
+    """Return events with their clusters as a table, the newest last, next to the prompt."""
+    header = [*(["CLUSTER"] if with_cluster else []), "AGE", "TYPE", "REASON", "OBJECT", "MESSAGE"]
     rows = []
-    for each in sorted(found, key=lambda event: event.when):
+    for cluster, each in sorted(found, key=lambda pair: pair[1].when):
         target = each.involved_object
         where = f"{target.namespace}/" if with_namespace else ""
         times = f" (x{each.count})" if each.count and each.count > 1 else ""
         message = table.one_line(report.short_revision(each.message), 0)
         rows.append(
             [
+                *([cluster] if with_cluster else []),
                 table.age(each.when, now),
                 each.type,
                 each.reason,

@@ -1,7 +1,8 @@
 """The ``gitopsd`` command: finds the module of the subcommand and runs it, nothing else.
 
 Only the chosen subcommand's module is imported, so ``gitopsd --help`` costs no more than argparse.
-Exit statuses: 0 done, 1 it did not work, 2 the command line or the settings are wrong.
+Exit statuses: 0 done, 1 it did not work (or not everywhere), 2 the command line or the settings are
+wrong, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -23,18 +24,28 @@ COMMANDS = {
     "get": "list Flux objects as the flux CLI does",
     "diff": "show what applying a Kustomization would change",
     "build": "print what a Kustomization builds to",
-    "tree": "show what a Kustomization owns",
+    "tree": "show what a Flux object owns",
+    "trace": "show where an object comes from: applier, source, commit",
+    "graph": "draw who needs whom: sources, dependsOn, what applies what",
+    "debug": "tell why an object is not ready, and what to do",
+    "compare": "show how two clusters differ",
+    "drift": "list what somebody changed by hand and was put back",
     "events": "list what happened to Flux objects lately",
+    "logs": "print the log of the daemon, or of a workload's pods",
+    "stats": "count objects by kind and state",
+    "webhooks": "list the addresses that wake sources",
     "reconcile": "reconcile an object now and wait for the result",
     "suspend": "stop reconciling an object",
     "resume": "reconcile a suspended object again",
     "takeover": "take a cluster over from Flux's own controllers, or hand it back",
     "mcp": "serve agents over the Model Context Protocol",
-    "create": "write the Secrets that sources name, or print them",
+    "create": "write sources, Kustomizations, HelmReleases and Secrets, or print them",
+    "delete": "delete Flux objects, with what they applied",
     "github": "try the GitHub App of config.toml, or print its webhook's settings",
     "check": "check settings, tools, clusters, permissions and listeners",
     "config": "print the commented example of config.toml",
     "service": "install gitopsd as a service of this machine",
+    "completion": "print the completion for bash, zsh or fish",
     "version": "print the version",
 }
 """Every subcommand, which is also its module, with its one-line description."""

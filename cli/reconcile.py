@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api import durations, meta
-from api.kustomize import Kustomization
 from cli import access, options
 from daemon import kinds as served
 from daemon import report
-from inspection import failure, kinds, objects, waiting
+from inspection import failure, flux, kinds, objects, requests, waiting
 from kube import errors
-from runtime import clock
 
 if TYPE_CHECKING:
     import argparse
@@ -19,6 +16,8 @@ if TYPE_CHECKING:
     from api.served import AnyKind
     from daemon.kinds import Kind
     from kube.client import Client
+
+_APPLIERS = frozenset({"Kustomization", "HelmRelease"})
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +29,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compare every object of a Kustomization by a dry run, whatever the watches told",
     )
+    parser.add_argument(
+        "--force", action="store_true", help="of a HelmRelease: install or upgrade in any case"
+    )
+    parser.add_argument(
+        "--reset", action="store_true", help="of a HelmRelease: forget its failures"
+    )
     parser.add_argument("--timeout", default="5m", help="how long to wait; default 5m")
     options.add_namespace(parser)
     options.add_cluster(parser)
@@ -40,26 +45,43 @@ def execute(args: argparse.Namespace) -> int:
     kind, names = kinds.parse(args.what)
     if len(names) != 1:
         raise failure.UsageError("name one object")
-    if args.with_source and kind is not served.KUSTOMIZATION:
-        raise failure.UsageError("--with-source is for Kustomizations")
-    if args.verify and kind is not served.KUSTOMIZATION:
-        raise failure.UsageError("--verify is for Kustomizations")
-    try:
-        timeout_s = durations.parse(args.timeout)
-    except ValueError as err:
-        raise failure.UsageError(f"--timeout: {err}") from err
+    _check_options(args, kind)
+    timeout_s = options.seconds(args.timeout)
     cluster = access.the_one(args)
 
     async def main() -> None:
         async with access.client(cluster) as client:
             obj = await _existing(client, kind, args.namespace, names[0])
-            if isinstance(obj, Kustomization) and args.with_source:
-                await _reconcile_source(client, obj, timeout_s)
-            await _reconcile(client, kind, obj, timeout_s, is_verification=args.verify)
+            if args.with_source:
+                await _reconcile_source(client, kind, obj, timeout_s)
+            await _reconcile(
+                client,
+                kind,
+                obj,
+                timeout_s,
+                verify=args.verify,
+                force=args.force,
+                reset=args.reset,
+            )
 
     with access.explained(cluster):
-        access.run(main())
+        access.run(main(), "waiting for the reconcile")
     return 0
+
+
+def _check_options(args: argparse.Namespace, kind: Kind) -> None:
+    """Refuse options that mean nothing for a kind.
+
+    Raises:
+        failure.UsageError: one is given all the same.
+    """
+    if args.with_source and kind.name not in _APPLIERS:
+        raise failure.UsageError("--with-source is for Kustomizations and HelmReleases")
+    if args.verify and kind is not served.KUSTOMIZATION:
+        raise failure.UsageError("--verify is for Kustomizations")
+    for option in ("force", "reset"):
+        if getattr(args, option) and kind.name != "HelmRelease":
+            raise failure.UsageError(f"--{option} is for HelmReleases")
 
 
 async def _existing(client: Client, kind: Kind, namespace: str, name: str) -> AnyKind:
@@ -77,31 +99,48 @@ async def _existing(client: Client, kind: Kind, namespace: str, name: str) -> An
     return obj
 
 
-async def _reconcile_source(client: Client, obj: Kustomization, timeout_s: float) -> None:
-    """Reconcile the source of a Kustomization."""
-    source = obj.spec.source_ref
-    kind = served.BY_NAME.get(source.kind)
-    if kind is None:
+async def _reconcile_source(client: Client, kind: Kind, obj: AnyKind, timeout_s: float) -> None:
+    """Reconcile the source of an applier."""
+    body = await client.get(kind.resource, obj.metadata.namespace, obj.metadata.name)
+    head = {"apiVersion": kind.gvk.api_version, "kind": kind.name}
+    source = flux.FluxObject(client.cluster, head | body).source
+    if source is None:
+        raise failure.CommandError(f"{kind.name} {obj.metadata.name} names no source")
+    found = served.BY_NAME.get(source.kind)
+    if found is None:
         raise failure.CommandError(f"sources of kind {source.kind} are not served yet")
-    namespace = source.namespace or obj.metadata.namespace
-    found = await _existing(client, kind, namespace, source.name)
-    await _reconcile(client, kind, found, timeout_s)
+    existing = await _existing(client, found, source.namespace, source.name)
+    await _reconcile(client, found, existing, timeout_s)
 
 
 async def _reconcile(
-    client: Client, kind: Kind, obj: AnyKind, timeout_s: float, *, is_verification: bool = False
+    client: Client,
+    kind: Kind,
+    obj: AnyKind,
+    timeout_s: float,
+    *,
+    verify: bool = False,
+    force: bool = False,
+    reset: bool = False,
 ) -> None:
     """Annotate one object, wait, and print the result."""
-    where = f"{kind.name} {obj.metadata.name} in {obj.metadata.namespace} namespace"
-    print(f"► annotating {where}")
-    token = clock.SystemClock().now().isoformat(timespec="microseconds")
-    annotations = {meta.REQUESTED_AT: token} | ({meta.VERIFY: token} if is_verification else {})
-    body = {"metadata": {"annotations": annotations}}
-    asked = await objects.patch(client, kind, obj.metadata.namespace, obj.metadata.name, body)
+    namespace, name = obj.metadata.namespace, obj.metadata.name
+    print(f"► annotating {kind.name} {name} in {namespace} namespace")
+    token = requests.token()
+    await requests.reconcile(
+        client,
+        kind.resource,
+        namespace,
+        name,
+        request=token,
+        force=force,
+        reset=reset,
+        verify=verify,
+    )
     print(f"◎ waiting for {kind.name} reconciliation")
     done = await waiting.until(
-        client, kind, asked, lambda each: waiting.handled(each, token), timeout_s
+        client, kind, obj, lambda each: waiting.handled(each, token), timeout_s
     )
     row = report.row(kind.name, done)
     what = f"revision {report.short_revision(row.revision)}" if row.revision else row.message
-    print(f"✔ {'fetched' if kind is served.GIT_REPOSITORY else 'applied'} {what}")
+    print(f"✔ {'fetched' if kind in kinds.sources() else 'applied'} {what}")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api import durations
-from cli import access, suspend
-from inspection import failure, waiting
+from cli import access, options, suspend
+from inspection import objects, requests, waiting
 
 if TYPE_CHECKING:
     import argparse
@@ -23,17 +22,17 @@ def execute(args: argparse.Namespace) -> int:
     """Resume the named objects."""
     kind, names = suspend.named(args)
     cluster = access.the_one(args)
-    try:
-        timeout_s = durations.parse(args.timeout)
-    except ValueError as err:
-        raise failure.UsageError(f"--timeout: {err}") from err
+    timeout_s = options.seconds(args.timeout)
 
     async def main() -> None:
         async with access.client(cluster) as client:
             for name in names:
-                obj = await suspend.switch(client, kind, args.namespace, name, is_suspended=False)
+                await requests.suspend(
+                    client, kind.resource, args.namespace, name, is_suspended=False
+                )
                 print(f"✔ {kind.name} {name} in {args.namespace} namespace resumed")
                 if not args.no_wait:
+                    obj = await objects.get(client, kind, args.namespace, name)
                     print(f"◎ waiting for {kind.name} reconciliation")
                     await waiting.until(client, kind, obj, waiting.judged, timeout_s)
                     print(f"✔ {kind.name} {name} is ready")

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api import meta
 from cli import access, options
-from daemon import kinds as served
-from inspection import failure, kinds, objects
-from kube import errors
+from inspection import failure, kinds, requests
 
 if TYPE_CHECKING:
     import argparse
 
-    from api.served import AnyKind
     from daemon.kinds import Kind
-    from kube.client import Client
-    from kube.objects import JsonObject
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +28,9 @@ def execute(args: argparse.Namespace) -> int:
     async def main() -> None:
         async with access.client(cluster) as client:
             for name in names:
-                await switch(client, kind, args.namespace, name, is_suspended=True)
+                await requests.suspend(
+                    client, kind.resource, args.namespace, name, is_suspended=True
+                )
                 print(f"✔ {kind.name} {name} in {args.namespace} namespace suspended")
 
     with access.explained(cluster):
@@ -52,21 +48,3 @@ def named(args: argparse.Namespace) -> tuple[Kind, list[str]]:
     if not names:
         raise failure.UsageError("name at least one object")
     return kind, names
-
-
-async def switch(
-    client: Client, kind: Kind, namespace: str, name: str, *, is_suspended: bool
-) -> AnyKind:
-    """Suspend or resume one object: by its spec, a FluxInstance by its annotation.
-
-    Raises:
-        failure.CommandError: there is no such object.
-    """
-    body: JsonObject = {"spec": {"suspend": is_suspended or None}}
-    if kind is served.INSTANCE:
-        value = "disabled" if is_suspended else "enabled"
-        body = {"metadata": {"annotations": {meta.INSTANCE_RECONCILE: value}}}
-    try:
-        return await objects.patch(client, kind, namespace, name, body)
-    except errors.NotFound as err:
-        raise failure.CommandError(f"{kind.name}/{namespace}/{name} is not there") from err

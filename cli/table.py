@@ -48,3 +48,18 @@ def one_line(text: str, limit: int) -> str:
     """Return a message on one line, cut to ``limit`` characters; 0 leaves its length alone."""
     flat = " ".join(text.split())
     return f"{flat[: limit - 1]}…" if 0 < limit < len(flat) else flat
+
+
+def now() -> dt.datetime:
+    """Return the time that ages are counted from."""
+    return dt.datetime.now(dt.UTC)
+
+
+def size(size_bytes: int) -> str:
+    """Return a size in its largest unit, as the flux CLI prints it."""
+    value, unit = float(size_bytes), "B"
+    for larger in ("KiB", "MiB", "GiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.1f} {unit}"

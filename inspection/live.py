@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 import orjson
@@ -20,6 +20,40 @@ if TYPE_CHECKING:
     from kube.client import Client
     from kube.discovery import Discovery
     from kube.objects import JsonObject
+
+
+_CORE: Final = (
+    "Pod",
+    "Service",
+    "ConfigMap",
+    "Secret",
+    "Namespace",
+    "ServiceAccount",
+    "PersistentVolumeClaim",
+    "PersistentVolume",
+    "Node",
+    "Event",
+    "ResourceQuota",
+    "LimitRange",
+)
+_SHORT: Final = {
+    "po": "Pod",
+    "svc": "Service",
+    "cm": "ConfigMap",
+    "ns": "Namespace",
+    "sa": "ServiceAccount",
+    "pvc": "PersistentVolumeClaim",
+    "pv": "PersistentVolume",
+    "no": "Node",
+    "deploy": "Deployment",
+    "sts": "StatefulSet",
+    "ds": "DaemonSet",
+    "rs": "ReplicaSet",
+    "cj": "CronJob",
+    "ing": "Ingress",
+    "netpol": "NetworkPolicy",
+    "crd": "CustomResourceDefinition",
+}
 
 
 class Page(NamedTuple):
@@ -62,6 +96,13 @@ _WELL_KNOWN = {
     "ClusterRole": "rbac.authorization.k8s.io",
     "ClusterRoleBinding": "rbac.authorization.k8s.io",
 }
+
+
+def proper(kind: str) -> str:
+    """Return a well-known kind as manifests spell it: ``deploy`` is ``Deployment``."""
+    known = {name.lower(): name for name in (*_WELL_KNOWN, *_CORE)}
+    word = kind.lower()
+    return _SHORT.get(word) or known.get(word) or known.get(word.removesuffix("s")) or kind
 
 
 def gvk(api_version: str, kind: str) -> GVK:

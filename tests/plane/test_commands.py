@@ -63,9 +63,10 @@ def test_get_prints_json_for_programs(
 ) -> None:
     assert gitopsd("get", "source", "git", "fleet", "-n", namespace, "-o", "json") == 0
 
+    assert json.loads(capsys.readouterr().out)["metadata"]["name"] == "fleet"
+    assert gitopsd("get", "all", "-n", namespace, "-o", "json") == 0
     (found,) = json.loads(capsys.readouterr().out)
-    assert found["cluster"] == "home"
-    assert found["object"]["name"] == "fleet"
+    assert (found["cluster"], found["object"]["kind"]) == ("home", "GitRepository")
 
 
 def test_get_of_nothing_says_so(
@@ -189,3 +190,90 @@ def test_events_of_an_object_are_listed(
 
     assert gitopsd("events", "ks", "-n", namespace) == 0
     assert "no events" in capsys.readouterr().out
+
+
+def test_cluster_that_is_away_keeps_no_other_from_being_shown(
+    gitopsd: Callable[..., int],
+    namespace: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "config.toml"
+    away = '[[clusters]]\nname = "{}"\nkubeconfig = "{}"\ncontext = "{}"\n'
+    kubeconfig = config.read_text().split('kubeconfig = "')[1].split('"')[0]
+    config.write_text(
+        config.read_text()
+        + away.format("gone", tmp_path / "nowhere", "")
+        + away.format("wrong", kubeconfig, "no-such-context")
+    )
+
+    for command in (("get", "source", "git", "-n", namespace), ("stats",), ("events", "-A")):
+        assert gitopsd(*command) == 1
+        captured = capsys.readouterr()
+        assert "cluster gone: " in captured.err
+        assert "no-such-context" in captured.err
+        assert captured.out
+    assert gitopsd("get", "source", "git", "-n", namespace) == 1
+    header, line = capsys.readouterr().out.splitlines()
+    assert (header.split()[0], line.split()[:2]) == ("CLUSTER", ["home", "fleet"])
+
+
+def test_user_without_rights_is_told_what_is_missing(
+    gitopsd: Callable[..., int],
+    cluster: Cluster,
+    namespace: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "config.toml"
+    weak = cluster.user("weak")
+    config.write_text(config.read_text().replace(str(cluster.kubeconfig), str(weak)))
+
+    assert gitopsd("get", "ks", "-n", namespace) == 1
+    assert "cluster home: Kustomization: kustomizations" in capsys.readouterr().err
+
+
+def test_object_is_created_shown_and_deleted(
+    gitopsd: Callable[..., int], namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = ("--source", "git/fleet", "--path", "./apps", "--prune")
+    where = ("-n", namespace)
+    assert gitopsd("create", "kustomization", "apps", *source, *where, "--no-wait") == 0
+    assert gitopsd("get", "ks", "apps", *where, "-o", "name") == 0
+    assert "kustomization.kustomize.toolkit.fluxcd.io/apps" in capsys.readouterr().out
+
+    assert gitopsd("graph", "ks", "apps", *where) == 0
+    assert f"GitRepository_{namespace.replace('-', '_')}_fleet -->" in capsys.readouterr().out
+    assert gitopsd("debug", "ks/apps", *where) == 1
+    assert "cause: not-reconciled" in capsys.readouterr().out
+
+    assert gitopsd("delete", "ks", "apps", *where) == 2
+    assert "say --silent" in capsys.readouterr().err
+    assert gitopsd("delete", "ks", "apps", *where, "--silent") == 0
+    assert gitopsd("delete", "ks", "apps", *where, "--silent") == 1
+    assert f"Kustomization/{namespace}/apps is not there" in capsys.readouterr().err
+
+
+def test_what_nobody_applied_is_traced_to_nobody(
+    gitopsd: Callable[..., int], namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gitopsd("trace", "ns/" + namespace) == 1
+    assert "not managed by Flux" in capsys.readouterr().out
+
+
+def test_cluster_is_the_same_as_itself(
+    gitopsd: Callable[..., int], namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gitopsd("compare", "home", "home", "-n", namespace) == 0
+    assert "are the same: 1 objects" in capsys.readouterr().out
+    assert gitopsd("compare", "home", "hom") == 2
+    assert "no cluster is named 'hom'" in capsys.readouterr().err
+
+
+def test_webhooks_and_drift_are_told_without_a_daemon(
+    gitopsd: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gitopsd("webhooks") == 0
+    assert "http://127.0.0.1:9292/webhooks/github" in capsys.readouterr().out
+    assert gitopsd("drift") == 0
+    assert capsys.readouterr().out

@@ -20,7 +20,7 @@ def test_newest_event_comes_last_with_its_count() -> None:
     late = event(lastTimestamp="2026-01-02T11:59:50Z", reason="B", message="x\ny", count=3)
     early = event(eventTime="2026-01-02T11:00:00.5Z", type="Warning", reason="A", message="z")
 
-    text = events.render([late, early], NOW, with_namespace=False)
+    text = events.render([("home", late), ("home", early)], NOW, with_namespace=False)
 
     assert [line.split() for line in text.splitlines()[1:]] == [
         ["59m", "Warning", "A", "Kustomization/apps", "z"],
@@ -29,6 +29,6 @@ def test_newest_event_comes_last_with_its_count() -> None:
 
 
 def test_namespaces_are_shown_where_there_are_several() -> None:
-    text = events.render([event(reason="A")], NOW, with_namespace=True)
+    text = events.render([("home", event(reason="A"))], NOW, with_namespace=True)
 
     assert "Kustomization/flux-system/apps" in text
