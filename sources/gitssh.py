@@ -4,6 +4,9 @@ OpenSSH is on every machine that this runs on, knows every key type and host key
 this process no memory. The private key reaches it as a file that exists in memory only, where the
 system has such files, and for the time of one connection; nothing of the user's own configuration
 of OpenSSH, keys or agent plays a part.
+
+A connection stays for `LINGER_S` after its last use, so that what a listing announces is fetched
+without a second handshake; it is a process of its own, which ends by itself even where we do not.
 """
 
 from __future__ import annotations
@@ -40,10 +43,14 @@ DEFAULT_USER: Final = "git"
 """Who we are where the URL does not say."""
 CLOSE_S: Final = 2.0
 """Seconds that ``ssh`` has to end when we are done with it."""
+LINGER_S: Final = 10
+"""Seconds that a connection stays for the next call; between polls it would only take memory."""
 CHECK_S: Final = 10.0
 """Seconds that opening a key may take."""
 _NOTHING: Final = b"refs/gitopsd/none"
 """A prefix that no reference has: what to fetch is known beforehand."""
+_SOCKET_PATH: Final = 80
+"""Bytes that a socket's path may have, so that there is room for what ``ssh`` adds to it."""
 _STDERR_BYTES: Final = 8192
 _ASKPASS: Final = '#!/bin/sh\nexec cat "$GITOPSD_PASSPHRASE_FILE"\n'
 _OPTIONS: Final = (
@@ -106,6 +113,7 @@ class Remote:
         self._user = unquote(parts.username or DEFAULT_USER)
         self._path = unquote(parts.path)
         self._identity = identity
+        self._line = _Line()
 
     def list_refs(self, prefixes: Sequence[str], abort: Abort) -> Refs:
         """Return what the remote advertises under some name prefixes.
@@ -148,13 +156,14 @@ class Remote:
             )
 
     def close(self) -> None:
-        """Do nothing: no connection outlives a call."""
+        """End the connection that waits for the next call; the remote stays usable."""
+        self._line.close(self._host)
 
     @contextmanager
     def _client(self, abort: Abort, limit: int | None = None) -> Iterator[SSHGitClient]:
         """Lend a client whose connections end with the block, and say what ``ssh`` said."""
         with ExitStack() as stack:
-            vendor = _Vendor(self._identity, abort, stack, limit)
+            vendor = _Vendor(self._identity, self._line, abort, stack, limit)
             client = _Client(self._host, self._port, self._user, vendor=vendor)  # type: ignore[arg-type]  # has the one method that is called
             client.stack = stack
             try:
@@ -199,15 +208,22 @@ class _Vendor:
 
     Args:
         identity: our key, and the hosts we know.
+        line: the connection to share.
         abort: ends the process when triggered.
         stack: ends the process and what it was given when left.
         limit: bytes that the server may send; None for no limit.
     """
 
     def __init__(
-        self, identity: Identity, abort: Abort, stack: ExitStack, limit: int | None
+        self,
+        identity: Identity,
+        line: _Line,
+        abort: Abort,
+        stack: ExitStack,
+        limit: int | None,
     ) -> None:
         self._limit = limit
+        self._line = line
         self._identity = identity
         self._abort = abort
         self._stack = stack
@@ -230,6 +246,7 @@ class _Vendor:
         self._prepare_passphrase()
         options = (
             *_OPTIONS,
+            *self._line.options(),
             f"IdentityFile={self._key}",
             f"UserKnownHostsFile={files(privatefile.holding(self._identity.known_hosts))}",
             f"SetEnv=GIT_PROTOCOL=version={2 if protocol_version is None else protocol_version}",
@@ -290,6 +307,44 @@ class _Vendor:
             "DISPLAY": ":0",
             "GITOPSD_PASSPHRASE_FILE": secret,
         }
+
+
+class _Line:
+    """A connection that calls share, by a socket in a private folder; ``ssh`` keeps it."""
+
+    def __init__(self) -> None:
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def options(self) -> tuple[str, ...]:
+        """Return what tells ``ssh`` to share: make the connection, or use the one there is."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="gitopsd-ssh-")
+        if len(os.fsencode(self._socket)) > _SOCKET_PATH:
+            return ()
+        return (
+            "ControlMaster=auto",
+            f"ControlPath={self._socket}",
+            f"ControlPersist={LINGER_S}",
+        )
+
+    def close(self, host: str) -> None:
+        """End the connection now, if there is one."""
+        if self._folder is None:
+            return
+        if self._socket.exists():
+            subprocess.run(
+                [_program("ssh"), "-F", "none", "-S", str(self._socket), "-O", "exit", "--", host],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=CLOSE_S,
+                check=False,
+            )
+        self._folder.cleanup()
+        self._folder = None
+
+    @property
+    def _socket(self) -> Path:
+        return Path(self._folder.name if self._folder else "", "s")
 
 
 class _Connection:

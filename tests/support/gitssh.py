@@ -14,7 +14,7 @@ import asyncio
 import shlex
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
@@ -36,9 +36,12 @@ class Server:
     client_key: asyncssh.SSHKey
     port: int = 0
     users: list[str] = field(default_factory=list)
-    """Who logged in."""
+    """Who ran each command."""
+    connections: set[int] = field(default_factory=set)
+    """Whence each connection came."""
     is_stalled: bool = False
     """Whether commands get no answer."""
+    _open: list[asyncssh.SSHServerConnection] = field(default_factory=list)
 
     def repo(self, name: str) -> Repo:
         """Make a repository, or open it."""
@@ -53,14 +56,21 @@ class Server:
         public = (key or self.host_key).export_public_key().decode()
         return f"[127.0.0.1]:{self.port} {public}".encode()
 
-    @property
+    @cached_property
     def identity(self) -> Identity:
-        """What the server lets in."""
+        """What the server lets in; exported once, since no two exports of a key are equal."""
         return Identity(self.client_key.export_private_key(), self.known_hosts())
+
+    def hang_up(self) -> None:
+        """End every connection at once."""
+        while self._open:
+            self._open.pop().abort()
 
     async def serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """Run one command for a client."""
         self.users.append(process.get_extra_info("username"))
+        self.connections.add(process.get_extra_info("peername")[1])
+        self._open.append(process.get_extra_info("connection"))
         command, path = shlex.split(process.command or "")
         target = self.root / path.lstrip("/")
         if command != "git-upload-pack" or not target.is_dir():
@@ -79,7 +89,9 @@ class Server:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_copy(process.stdin, child.stdin))
             tasks.create_task(_copy(child.stdout, process.stdout))
-        process.exit(await child.wait())
+        status = await child.wait()
+        with suppress(OSError):  # the client has what it wants, and may have gone
+            process.exit(status)
 
 
 async def _copy(reader: Any, writer: Any) -> None:

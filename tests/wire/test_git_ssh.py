@@ -67,6 +67,38 @@ async def test_push_transfers_only_what_is_new(server: Server, tmp_path: Path) -
         assert await fetching.threads.run(first.store.pack_bytes) - whole < whole / 5
 
 
+async def test_listing_and_fetch_share_a_connection_that_ends_with_the_fetcher(
+    server: Server, tmp_path: Path
+) -> None:
+    async with gitfetch.running(tmp_path / "stores") as fetching:
+        await fetching.commit(repository(server))
+        server.repo("fleet").push({"a": "2"})
+        await fetching.commit(repository(server))
+        assert len(server.users) == 4
+        assert len(server.connections) == 1
+    async with gitfetch.running(tmp_path / "stores") as fetching:
+        await fetching.commit(repository(server))
+        assert len(server.connections) == 2
+
+
+async def test_connection_that_was_lost_is_made_again(server: Server, tmp_path: Path) -> None:
+    async with gitfetch.running(tmp_path / "stores") as fetching:
+        await fetching.commit(repository(server))
+        sha = server.repo("fleet").push({"a": "2"})
+        server.hang_up()
+        assert (await fetching.commit(repository(server))).sha == sha
+        assert len(server.connections) == 2
+
+
+async def test_other_key_goes_by_a_connection_of_its_own(server: Server, tmp_path: Path) -> None:
+    async with gitfetch.running(tmp_path / "stores") as fetching:
+        await fetching.commit(repository(server))
+        other = gitssh.key("ssh-ed25519", "other").export_private_key()
+        stranger = replace(server.identity, private_key=other)
+        with pytest.raises(TransientError, match="the server refused the key"):
+            await fetching.commit(repository(server, stranger))
+
+
 @pytest.mark.parametrize(
     ("host", "client"),
     [
