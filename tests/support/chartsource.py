@@ -60,19 +60,18 @@ class World:
             HelmChart: helmchart.reconciler(desk.context),
         }
 
-    async def repository(self, name: str = REPOSITORY, **spec: Any) -> None:
-        """Write a HelmRepository."""
-        given = {"url": self.server.url, "interval": "5m"} | spec
-        await self._create(HelmRepository, name, {k: v for k, v in given.items() if v is not None})
+    async def repository(self, **spec: Any) -> None:
+        """Write the HelmRepository."""
+        await self._create(HelmRepository, {"url": self.server.url, "interval": "5m"} | spec)
 
-    async def chart(self, *, annotations: Mapping[str, str] | None = None, **spec: Any) -> None:
+    async def chart(self, **spec: Any) -> None:
         """Write the HelmChart; in the HelmRepository unless it is said otherwise."""
         wanted = {
             "chart": "web",
             "interval": "1m",
             "sourceRef": {"kind": "HelmRepository", "name": REPOSITORY},
         }
-        await self._create(HelmChart, CHART, wanted | spec, annotations)
+        await self._create(HelmChart, wanted | spec)
 
     async def chart_in_git(self, chart: str = "charts/web", **spec: Any) -> None:
         """Write the HelmChart, in the GitRepository."""
@@ -81,7 +80,7 @@ class World:
 
     async def git(self, files: Mapping[str, str | bytes], revision: str = "1" * 40) -> None:
         """Let a GitRepository have an artifact with some files."""
-        await self._create(GitRepository, GIT, {"url": "https://git.invalid/f", "interval": "1h"})
+        await self._create(GitRepository, {"url": "https://git.invalid/f", "interval": "1h"})
         owner = storage.Owner("GitRepository", self.namespace, GIT)
         artifact = await asyncio.to_thread(
             self.desk.context.storage.put,
@@ -159,22 +158,12 @@ class World:
         """Reason and message of each event so far."""
         return [(event.reason, event.message) for event in self.desk.events]
 
-    async def _create(
-        self,
-        kind: type[CustomObject],
-        name: str,
-        spec: Mapping[str, Any],
-        annotations: Mapping[str, str] | None = None,
-    ) -> None:
+    async def _create(self, kind: type[CustomObject], spec: Mapping[str, Any]) -> None:
         await self.desk.create(
             {
                 "apiVersion": kind.api_version(),
                 "kind": kind.KIND,
-                "metadata": {
-                    "name": name,
-                    "namespace": self.namespace,
-                    "annotations": dict(annotations or {}),
-                },
+                "metadata": {"name": _NAMES[kind], "namespace": self.namespace},
                 "spec": dict(spec),
             }
         )
