@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from api.charts import HelmRepository
 from cli import access, options
 from daemon import kinds as served
 from daemon import report
@@ -96,6 +97,11 @@ async def _existing(client: Client, kind: Kind, namespace: str, name: str) -> An
         raise failure.CommandError(f"{kind.name}/{namespace}/{name} is not there") from err
     if report.row(kind.name, obj).is_suspended:
         raise failure.CommandError(f"{kind.name}/{namespace}/{name} is suspended; resume it first")
+    if isinstance(obj, HelmRepository) and obj.is_static:
+        raise failure.CommandError(
+            f"{kind.name}/{namespace}/{name} is of type oci, which is not reconciled; reconcile "
+            "a HelmChart that names it"
+        )
     return obj
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from api import meta
+from api.charts import HelmRepository
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _LONG_HEX = re.compile(r"[0-9a-f]{40,}")
 _SHORT = 8
 WAITING = "waiting to be reconciled"
+STATIC = "Helm repository is Ready"
+"""What is said of a registry, with which nothing is done; as in the flux CLI."""
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -121,6 +124,8 @@ def row(kind: str, obj: AnyKind, *, corrections: int = 0) -> Row:
         is_suspended=is_suspended(obj),
         corrections=corrections,
     )
+    if isinstance(obj, HelmRepository) and obj.is_static:
+        return msgspec.structs.replace(base, ready="True", message=STATIC)
     if ready is None:
         return base
     return msgspec.structs.replace(

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from api import crds, schema
+from api.charts import HelmChart, HelmRepository
 from api.helm import HelmRelease
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
@@ -96,6 +97,15 @@ def test_a_status_starts_with_a_generation_nobody_observed(kind: type[CustomObje
         (Kustomization, ("ks", "Age Ready Status", "all fluxcd fluxcd-appliers")),
         (HelmRelease, ("hr", "Age Ready Status", "all fluxcd fluxcd-appliers")),
         (Receiver, ("", "Age Ready Status", "all fluxcd fluxcd-notifications")),
+        (HelmRepository, ("helmrepo", "URL Age Ready Status", "all fluxcd fluxcd-sources")),
+        (
+            HelmChart,
+            (
+                "hc",
+                "Chart Version Source Kind Source Name Age Ready Status",
+                "all fluxcd fluxcd-sources",
+            ),
+        ),
         (FluxInstance, ("", "Age Ready Status Revision", "fluxcd fluxcd-appliers")),
     ],
 )
@@ -166,3 +176,23 @@ def test_a_type_that_has_no_schema_is_refused() -> None:
 
     with pytest.raises(TypeError, match="no structural schema"):
         schema._struct(Odd)
+
+
+def test_the_fields_of_helm_repositories_and_charts_are_flux_s() -> None:
+    repository, chart = _properties(HelmRepository)["spec"], _properties(HelmChart)["spec"]
+    assert repository["required"] == ["url"]
+    assert set(repository["properties"]) == {
+        "url", "type", "interval", "timeout", "secretRef", "certSecretRef", "passCredentials",
+        "insecure", "provider", "suspend", "accessFrom",
+    }  # fmt: skip
+    assert repository["properties"]["provider"]["default"] == "generic"
+    assert "default" not in repository["properties"]["type"]
+    assert chart["required"] == ["chart", "sourceRef", "interval"]
+    assert set(chart["properties"]) == {
+        "chart", "version", "sourceRef", "interval", "reconcileStrategy", "valuesFiles",
+        "ignoreMissingValuesFiles", "suspend", "verify",
+    }  # fmt: skip
+    assert chart["properties"]["version"]["default"] == "*"
+    assert chart["properties"]["reconcileStrategy"]["default"] == "ChartVersion"
+    (rule,) = chart["x-kubernetes-validations"]
+    assert rule["message"].startswith("spec.verify is only supported when")

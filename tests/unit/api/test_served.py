@@ -9,9 +9,11 @@ import pytest
 
 from api import served
 from api.bucket import Bucket
+from api.charts import HelmChart, HelmRepository
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
 from api.notification import Receiver
+from api.oci import OCIRepository
 from api.source import GitRepository
 
 GIT = {"url": "https://host/repo", "interval": "1m"}
@@ -198,3 +200,38 @@ def test_the_message_names_every_field() -> None:
     assert served.message(("spec.a", "spec.b")).endswith(
         "fields are not served by this version of gitopsd: spec.a, spec.b"
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "paths"),
+    [
+        ({}, ()),
+        ({"provider": "aws"}, ()),
+        ({"type": "oci", "url": "oci://h/c"}, ()),
+        ({"type": "oci", "url": "oci://h/c", "provider": "aws"}, ("spec.provider=aws",)),
+        ({"type": "oci", "url": "oci://h/c", "provider": "aws", **SECRET}, ()),
+    ],
+)
+def test_a_helm_repository_names_a_cloud_that_would_log_in(
+    change: dict[str, Any], paths: tuple[str, ...]
+) -> None:
+    base = {"url": "https://h/charts", "passCredentials": True, "accessFrom": {
+        "namespaceSelectors": [{}]}}  # fmt: skip
+    assert unserved(HelmRepository, base, change) == paths
+
+
+@pytest.mark.parametrize(
+    "verify",
+    [
+        {"provider": "cosign", **SECRET},
+        {"provider": "notation", **SECRET},
+        {"provider": "cosign"},
+        {"provider": "notation"},
+    ],
+)
+def test_a_helm_chart_is_verified_as_an_oci_repository_is(verify: dict[str, Any]) -> None:
+    source = {"kind": "HelmRepository", "name": "s"}
+    base = {"chart": "c", "interval": "1m", "sourceRef": source}
+    oci = {"url": "oci://h/c", "interval": "1m"}
+    found = unserved(HelmChart, base, {"verify": verify})
+    assert found == unserved(OCIRepository, oci, {"verify": verify})

@@ -3,6 +3,7 @@ from __future__ import annotations
 import msgspec
 
 from api import meta
+from api.charts import HelmRepository
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
 from api.source import GitRepository
@@ -113,3 +114,12 @@ def test_report_survives_its_own_json() -> None:
     )
 
     assert msgspec.json.decode(msgspec.json.encode(found), type=report.Report) == found
+
+
+def test_registry_is_ready_without_a_condition() -> None:
+    spec = {"url": "oci://h/charts", "type": "oci"}
+    registry = msgspec.convert({"metadata": {"name": "a"}, "spec": spec}, HelmRepository)
+
+    row = report.row("HelmRepository", registry)
+
+    assert (row.ready, row.message) == ("True", "Helm repository is Ready")

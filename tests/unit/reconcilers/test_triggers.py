@@ -8,6 +8,14 @@ import msgspec
 
 from api import meta
 from api.artifact import Artifact
+from api.charts import (
+    ChartSourceReference,
+    HelmChart,
+    HelmChartSpec,
+    HelmChartStatus,
+    HelmRepository,
+    HelmRepositorySpec,
+)
 from api.source import GitInclude, GitRepository, GitRepositorySpec, GitRepositoryStatus
 from reconcilers import triggers
 from tests.unit.reconcilers.test_dependencies import make
@@ -155,3 +163,44 @@ def test_dependency_that_fails_wakes_nobody() -> None:
 def test_one_member_of_a_cycle_does_not_keep_others_from_being_woken() -> None:
     items = [make("1", "2"), make("2", "1"), make("free")]
     assert set(names(triggers.on_source("c1", None, source("r9"), items))) == {"1", "2", "free"}
+
+
+def chart(
+    name: str, kind: str = "GitRepository", namespace: str = "ns", seen: str = ""
+) -> HelmChart:
+    return HelmChart(
+        metadata=meta.ObjectMeta(name=name, namespace=namespace),
+        spec=HelmChartSpec(
+            chart="c", interval="1m", source_ref=ChartSourceReference(kind=kind, name="repo")
+        ),
+        status=HelmChartStatus(observed_source_artifact_revision=seen),
+    )
+
+
+def registry(generation: int) -> HelmRepository:
+    return HelmRepository(
+        metadata=meta.ObjectMeta(name="repo", namespace="ns", generation=generation),
+        spec=HelmRepositorySpec(url="oci://h/charts", type="oci"),
+    )
+
+
+def test_new_artifact_wakes_the_charts_in_it() -> None:
+    charts = [chart("a"), chart("b", "HelmRepository"), chart("c", namespace="other")]
+    wakes = triggers.on_chart_source("c1", source("r1"), source("r2"), charts)
+    assert wakes == [(meta.ObjectRef("c1", "HelmChart", "ns", "a"), "GitRepository/ns/repo")]
+    again = triggers.on_chart_source("c1", source("r1"), source("r1", "sha256:b"), charts)
+    assert names(again) == ["a"]
+    for old, new in ((source("r1"), source("r1")), (source("r1"), source()), (source("r1"), None)):
+        assert triggers.on_chart_source("c1", old, new, charts) == []
+
+
+def test_start_wakes_the_charts_that_have_not_seen_the_artifact() -> None:
+    charts = [chart("old", seen="r0"), chart("new", seen="r1"), chart("never")]
+    assert names(triggers.on_chart_source("c1", None, source("r1"), charts)) == ["old", "never"]
+
+
+def test_registry_wakes_its_charts_when_it_comes_or_changes() -> None:
+    charts = [chart("a", "HelmRepository"), chart("b")]
+    assert names(triggers.on_chart_source("c1", None, registry(1), charts)) == ["a"]
+    assert names(triggers.on_chart_source("c1", registry(1), registry(2), charts)) == ["a"]
+    assert triggers.on_chart_source("c1", registry(1), registry(1), charts) == []
