@@ -119,6 +119,8 @@ class Session:
             raise HelmMissing(str(err)) from err
         except process.OutputTooLarge as err:
             raise HelmError(f"the release is too large: {err}") from err
+        if done.returncode < 0:
+            raise HelmError(f"helm was killed by signal {-done.returncode}")
         if done.returncode != 0:
             raise HelmError(explain(done.stderr.decode(errors="replace"), self.folder))
         return done.stdout

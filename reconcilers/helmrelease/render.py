@@ -124,11 +124,17 @@ class Renderer:
 
         Raises:
             HelmError: helm refused: a template, the schema, a conflict with another release.
-            RenderError: a post-renderer failed, or the templates made something that is no object.
+            RenderError: a post-renderer failed, the templates made something that is no object, or
+                there is no folder or no port to be had.
             ChartError: the chart cannot be read.
             ProcessTimeout: helm took too long.
-            OSError: there is no private folder, or no free port.
         """
+        try:
+            return await self._render(request)
+        except OSError as err:
+            raise RenderError(f"there is no place to render in: {err.strerror or err}") from err
+
+    async def _render(self, request: Request) -> Rendered:
         async with self._helm.session(request.place, has_plugins=True) as session:
             file = await self._threads.run(_prepare, request, session.folder)
             output = await session.run(

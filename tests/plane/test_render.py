@@ -486,6 +486,28 @@ async def test_a_helm_that_is_gone_says_so(stage: Stage) -> None:
             await session.run(["version"], timeout_s=10)
 
 
+async def test_a_helm_that_is_killed_says_so_and_leaves_nothing(stage: Stage) -> None:
+    suicidal = stage.folder / "helm"
+    await asyncio.to_thread(suicidal.write_text, "#!/bin/sh\nkill -9 $$\n")
+    await asyncio.to_thread(suicidal.chmod, 0o700)
+    helm = Helm(suicidal, "", stage.folder, Processes(Metrics()), stage.threads)
+    with pytest.raises(HelmError, match="helm was killed by signal 9"):
+        async with helm.session(Place(stage.client, "a", "a")) as session:
+            await session.run(["version"], timeout_s=10)
+    assert await leftovers(stage) == []
+
+
+async def test_a_machine_without_room_says_so(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stage.helm._folders, "make", refuse)
+    with pytest.raises(RenderError, match="no place to render in: No space left on device"):
+        await stage.render(pack(FACTS))
+
+
 def test_helm_s_complaint_is_told_without_its_prefixes_and_our_paths() -> None:
     address = f"http://127.0.0.1:4711/{'x' * 43}"
     stderr = (
