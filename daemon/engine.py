@@ -13,9 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from api.charts import HelmChart
+from api.helm import HelmRelease
 from daemon import instance_manifest, kinds, recon, report
 from kube import errors, ledger
 from reconcilers import instance, referenced, targets, triggers
+from reconcilers.helmrelease import waking
 from runtime import clock, controller, workqueue
 
 if TYPE_CHECKING:
@@ -184,6 +186,9 @@ class Engine:
             ]
         if kind is kinds.INSTANCE:
             return instance.on_instance(name, old, new)
+        releases = self.context.informer(HelmRelease).items()
+        if kind is kinds.HELM_RELEASE:
+            return waking.on_release(name, old, new, releases)
         wakes: triggers.Wakes = []
         if triggers.needs_reconcile(old, new):
             wakes.append((new.ref(name), str(new.ref(name))))
@@ -194,6 +199,7 @@ class Engine:
             )
             wakes += triggers.on_included(name, old, new, self.context.gitrepositories.items())
             wakes += instance.on_sync(name, old, new)
+        wakes += waking.on_chart(name, kind.name, old, new, releases)
         return wakes
 
     def _drifted(self, owner: ObjectRef, obj: ObjectId, drift: ledger.Drift) -> None:
@@ -226,7 +232,7 @@ class Engine:
         self._shared.metrics.forget_object(ref)
         self.corrections.pop(ref, None)
         self.context.references.drop(ref)
-        if ref.kind == kinds.KUSTOMIZATION.name:
+        if ref.kind in {kinds.KUSTOMIZATION.name, kinds.HELM_RELEASE.name}:
             targets.forget(self.context, ref)
 
     # What it tells ------------------------------------------------------------------------------

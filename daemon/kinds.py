@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from api.bucket import Bucket
 from api.charts import HelmChart, HelmRepository
 from api.external import ExternalArtifact
+from api.helm import HelmRelease
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
 from api.notification import Receiver
@@ -75,6 +76,7 @@ def _flux(name: str) -> Component:
 OPERATOR = Component("flux-operator", "flux-operator", is_switchable=False)
 SOURCES = _flux("source-controller")
 KUSTOMIZATIONS = _flux("kustomize-controller")
+RELEASES = _flux("helm-controller")
 NOTIFICATIONS = _flux("notification-controller")
 
 INSTANCE = Kind(FluxInstance, OPERATOR)
@@ -85,6 +87,7 @@ HELM_REPOSITORY = Kind(HelmRepository, SOURCES)
 HELM_CHART = Kind(HelmChart, SOURCES)
 EXTERNAL_ARTIFACT = Kind(ExternalArtifact, SOURCES, is_reconciled=False)
 KUSTOMIZATION = Kind(Kustomization, KUSTOMIZATIONS)
+HELM_RELEASE = Kind(HelmRelease, RELEASES)
 RECEIVER = Kind(Receiver, NOTIFICATIONS)
 
 ALL = (
@@ -96,6 +99,7 @@ ALL = (
     HELM_CHART,
     EXTERNAL_ARTIFACT,
     KUSTOMIZATION,
+    HELM_RELEASE,
     RECEIVER,
 )
 """Every kind, in the order in which a new cluster needs them."""

@@ -14,6 +14,8 @@ from reconcilers import (
     ocirepository,
     receiver,
 )
+from reconcilers.helmrelease import reconciler as helmrelease
+from reconcilers.helmrelease import render
 from reconcilers.kustomization import reconciler as kustomization
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from runtime.controller import Reconciler
 
 _SIZES = {"small": 5, "medium": 10, "large": 20}
-"""Kustomizations at once by ``spec.cluster.size``, as the Flux Operator sets them."""
+"""Kustomizations or HelmReleases at once by ``spec.cluster.size``, as the Flux Operator has it."""
 
 
 def build(kind: Kind, context: ClusterContext) -> Reconciler:
@@ -42,6 +44,8 @@ def build(kind: Kind, context: ClusterContext) -> Reconciler:
             return helmchart.reconciler(context)
         case kinds.KUSTOMIZATION:
             return kustomization.KustomizationReconciler(context)
+        case kinds.HELM_RELEASE:
+            return helmrelease.HelmReleaseReconciler(context, render.renderer(context))
         case kinds.RECEIVER:
             return receiver.ReceiverReconciler(context)
         case _:
@@ -53,12 +57,14 @@ def concurrency(kind: Kind, flux: FluxInstance | None, limits: Limits) -> int:
 
     Args:
         kind: which kind.
-        flux: the cluster's FluxInstance, whose size counts for Kustomizations.
+        flux: the cluster's FluxInstance, whose size counts for Kustomizations and HelmReleases.
         limits: what the settings say; the size may raise it, never lower it.
     """
     if kind.controller is kinds.SOURCES:
         return limits.sources
+    size = flux.spec.cluster.size if flux and flux.spec.cluster else ""
     if kind is kinds.KUSTOMIZATION:
-        size = flux.spec.cluster.size if flux and flux.spec.cluster else ""
         return max(limits.kustomizations, _SIZES.get(size, 0))
+    if kind is kinds.HELM_RELEASE:
+        return max(limits.helmreleases, _SIZES.get(size, 0))
     return 2

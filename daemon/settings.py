@@ -128,6 +128,9 @@ class Limits(Section, frozen=True, kw_only=True):
     help when many sources change together."""
     kustomizations: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
     """Kustomizations built and applied at once in one cluster. A wait for health does not count."""
+    helmreleases: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
+    """HelmReleases rendered and applied at once in one cluster. A wait for health does not count,
+    and helm itself runs in one of the slots of ``processes``."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
     """Threads for blocking work (Git, archives), over all clusters; each costs memory, and two
     cores are kept busy by four."""

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from kube.baseline import Baseline, key_of, pack, unpack
-from kube.desired import Desired, Flag
+from kube.desired import DIGEST_SIZE, Desired, Flag
 from kube.feed import Feed
 from kube.ownership import (
     IDENTITIES,
@@ -49,6 +49,9 @@ VERIFY_EVERY_S: Final = 24 * 3600.0
 """Every object gets a true dry run at least this often."""
 UNCLAIMED_LIMIT: Final = 20_000
 """Live states kept of labelled objects that are in no inventory (yet); oldest go first."""
+
+UNWANTED: Final = bytes(DIGEST_SIZE)
+"""In a baseline, in place of the digest of what was applied: the object is as nobody wants it."""
 
 
 class DriftKind(enum.StrEnum):
@@ -86,6 +89,17 @@ class _Entry:
     verified_s: float = 0.0
     ignored: tuple[FieldPath, ...] = ()
     """Fields that are left to others, and are no part of the ownership."""
+    tolerated: int = 0
+    """At which resourceVersion it was found to be as nobody wants it, and left so; 0 if not."""
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nobody changed the object since the baseline was taken."""
+        if self.live is None or self.baseline is None:
+            return False
+        if self.tolerated:
+            return self.live.resource_version <= self.tolerated
+        return self.live.ownership == self.baseline.ownership
 
 
 def _nobody_listens(_: ObjectRef, __: ObjectId, ___: Drift) -> None:
@@ -214,6 +228,15 @@ class Ledger:
         """Note an object that is only kept in existence; whoever changes it may."""
         self._settle(owner, desired, self.look(owner.kind, desired.id, metadata), b"")
 
+    def tolerate(self, obj: ObjectId) -> None:
+        """Note that an object is not as desired and stays so; only its next change is news."""
+        entry = self._entries.get(obj)
+        if entry is not None and entry.live is not None:
+            entry.baseline = Baseline(entry.live.uid, UNWANTED, entry.live.ownership)
+            entry.tolerated = entry.live.resource_version
+            for each in entry.owners:
+                self._drifts.pop((each, obj), None)
+
     def settle_absent(self, obj: ObjectId) -> None:
         """Note that an object is not there, as the server said just now."""
         entry = self._entries.get(obj)
@@ -224,7 +247,7 @@ class Ledger:
         entry = self._own(owner, desired.id, desired.version)
         entry.baseline = Baseline(live.uid, desired.digest, ownership)
         entry.verified_s = self._clock.monotonic()
-        entry.is_gone = False
+        entry.is_gone, entry.tolerated = False, 0
         if entry.live is None or entry.live.resource_version <= live.resource_version:
             entry.live = live
         self._suspects.pop(desired.id, None)
@@ -436,7 +459,7 @@ def _judge(owner: ObjectRef, entry: _Entry) -> DriftKind | None:
         return DriftKind.DELETED if entry.is_gone else None
     if live.is_deleting or live.flags & Flag.IGNORE or not baseline.ownership:
         return None
-    if live.ownership == baseline.ownership:
+    if entry.is_untouched:
         return None
     if live.owner is None:
         return DriftKind.UNLABELLED

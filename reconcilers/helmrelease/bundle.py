@@ -8,7 +8,7 @@ file.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from api import meta
@@ -163,8 +163,10 @@ def _pack(found: list[JsonObject], owner: Owner) -> Bundle:
     bodies: list[bytes] = []
     offset = 0
     for obj in found:
-        body = normalise.prepare(obj, owner_labels=owner.labels)
-        desired.append(_without_switches(kube_desired.describe(obj, body, offset=offset)))
+        unknown: list[str] = []
+        body = normalise.prepare(obj, owner_labels=owner.labels, dropped=unknown)
+        each = kube_desired.describe(obj, body, offset=offset, unknown=unknown)
+        desired.append(replace(each, flags=Flag.NONE))  # these mean nothing to a release
         bodies.append(body)
         offset += len(body)
     return Bundle(
@@ -188,13 +190,6 @@ def _is_unchecked(obj: JsonObject) -> bool:
 
 def _keeps(annotations: Mapping[str, str]) -> bool:
     return annotations.get(meta.HELM_RESOURCE_POLICY, "").strip().lower() == "keep"
-
-
-def _without_switches(each: Desired) -> Desired:
-    """Drop what asks something of a Kustomization: to a release it means nothing."""
-    if each.flags is Flag.NONE:
-        return each
-    return Desired(each.id, each.version, each.digest, Flag.NONE, "", each.offset, each.length)
 
 
 def _spec(obj: JsonObject) -> JsonObject:

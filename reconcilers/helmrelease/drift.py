@@ -111,24 +111,36 @@ async def find(
         ApiError: the API server refused, or did not answer.
     """
     with await attempt.context.threads.run(applied.open) as reader:
-        session = _session(attempt, reader)
-        suspects = await _suspects(attempt, session, applied, only)
+        looking = session(attempt, reader, rules_of(attempt.item))
+        suspects = await _suspects(attempt, looking, applied, only)
         if not suspects:
             return []
         try:
-            seen = await preview.apply(session, [target.desired for target in suspects])
+            seen = await preview.apply(looking, [target.desired for target in suspects])
         except ObjectError as err:
             raise TransientError(words.STATE_ERROR, err.text) from err
-    by_id = {target.desired.id: target.desired for target in suspects}
+    by_id = {target.desired.id: target for target in suspects}
     found = []
     for each in seen:
         if each.outcome is Outcome.REFUSED:
             raise TransientError(words.STATE_ERROR, each.note)
         if each.outcome is Outcome.CREATED:
-            found.append(Drifted(each.id, by_id[each.id], is_gone=True))
+            found.append(Drifted(each.id, by_id[each.id].desired, is_gone=True))
         elif each.changes:
-            found.append(Drifted(each.id, by_id[each.id], each.changes))
+            found.append(Drifted(each.id, by_id[each.id].desired, each.changes))
+        else:
+            await _settle(attempt, looking, by_id[each.id])
     return found
+
+
+async def _settle(attempt: Attempt, session: Session, target: Target) -> None:
+    """Note in the books that an object is as it should be, whoever made it so."""
+    obj = target.desired.id
+    try:
+        metadata = await session.client.metadata(target.resource, obj.namespace, obj.name)
+    except errors.NotFound:
+        return
+    attempt.target.tracker.settle(attempt.ref, target.desired, metadata)
 
 
 async def _suspects(
@@ -192,7 +204,14 @@ async def _differs(session: Session, target: Target) -> bool:
         raise TransientError(words.STATE_ERROR, err.text) from err
 
 
-def _session(attempt: Attempt, reader: Reader) -> Session:
+def session(attempt: Attempt, reader: Reader, rules: Rules | None) -> Session:
+    """Return what looks at objects of a release, and writes nothing.
+
+    Args:
+        attempt: the run.
+        reader: has the objects.
+        rules: which fields are left to others.
+    """
     at = attempt.target
     return Session(
         client=at.client.managing(),
@@ -205,7 +224,7 @@ def _session(attempt: Attempt, reader: Reader) -> Session:
         force=False,
         verify=False,
         at_interval=False,
-        rules=rules_of(attempt.item),
+        rules=rules,
     )
 
 
@@ -214,6 +233,9 @@ def tell(attempt: Attempt, newest: Snapshot, found: list[Drifted]) -> None:
     if not found:
         attempt.condition(meta.DRIFTED, "False", words.NO_DRIFT_DETECTED, words.NO_DRIFT)
         return
+    if mode(attempt.item) != ENABLED:
+        for each in found:
+            attempt.target.tracker.tolerate(each.id)
     text = words.drifted(newest, "\n".join(each.line() for each in found))
     old = conditions.get(attempt.status.conditions, meta.DRIFTED)
     attempt.condition(meta.DRIFTED, "True", words.DRIFT_DETECTED, text)

@@ -66,11 +66,15 @@ def ground_of(attempt: Attempt) -> Ground:
     namespace = newest.namespace if newest else names.release_namespace(item)
     client = attempt.target.client
     storage_namespace = attempt.status.storage_namespace or names.storage_namespace(item)
-    storage = ReleaseStorage(
-        client, storage_namespace, attempt.context.clock, attempt.context.threads
-    )
+    storage = storage_of(attempt, storage_namespace)
     place = Place(client, namespace, storage_namespace)
     return Ground(attempt, place, storage, KSTATUS, _no_news, name)
+
+
+def storage_of(attempt: Attempt, namespace: str) -> ReleaseStorage:
+    """Return the records of a namespace."""
+    context = attempt.context
+    return ReleaseStorage(attempt.target.client, namespace, context.clock, context.threads)
 
 
 async def remove(attempt: Attempt) -> None:

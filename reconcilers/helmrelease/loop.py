@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from reconcilers.helmrelease.state import Standing
     from reconcilers.helmrelease.work import Work
 
+FIRST_PAUSE_S: Final = 0.75
+MAX_PAUSE_S: Final = 900.0
 BUSY_S: Final = 10.0
 """Seconds until a release that somebody else works on is looked at again."""
 
@@ -74,6 +76,7 @@ async def run(work: Work) -> Ending:
     """
     done: set[Class] = set()
     await work.read()
+    work.preserve_values()
     while True:
         standing = await _look(work)
         choice = await _decide(work, standing)
@@ -94,7 +97,11 @@ async def run(work: Work) -> Ending:
 
 
 def stop(work: Work) -> Ending:
-    """End a run that may not go on: with another attempt, if one remains."""
+    """End a run that may not go on: with another attempt, if one remains.
+
+    Raises:
+        TransientError: nothing failed, and yet the same is to be done again.
+    """
     attempt = work.attempt
     active = policy.active(work.spec, attempt.status)
     if active is not None and active.retry_s is not None:
@@ -103,10 +110,18 @@ def stop(work: Work) -> Ending:
         return Again(active.retry_s)
     if decision.is_exhausted(attempt.item):
         return decision.exhausted(attempt.item)
+    if not attempt.status.failures:
+        text = "the release is not what is wanted although it was made just now"
+        raise TransientError(words.RECONCILE_ERROR, text)
     ready = conditions.get(attempt.status.conditions, meta.READY)
     text = ready.message if ready else ""
     attempt.condition(meta.RECONCILING, "True", meta.PROGRESSING_WITH_RETRY, text)
-    return Again(0)
+    return Again(pause_s(attempt.status.failures))
+
+
+def pause_s(failures: int) -> float:
+    """Return the seconds until a failure is tried again: none at first, 15 minutes at most."""
+    return 0.0 if failures <= 1 else min(FIRST_PAUSE_S * 2.0 ** min(failures - 2, 16), MAX_PAUSE_S)
 
 
 async def _look(work: Work) -> Standing:
@@ -237,10 +252,7 @@ def _rest(work: Work, standing: Standing) -> Done:
         _repair(work, newest)
     attempt.without(meta.RECONCILING)
     attempt.summarise()
-    attempt.change(
-        observed_post_renderers_digest=work.wanted.post_renderers_digest,
-        observed_common_metadata_digest=work.wanted.common_metadata_digest,
-    )
+    release.observe(work)
     return Done()
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from api import meta
 from kube.helm import digest
-from kube.helm.storage import ReleaseStorage
 from reconcilers import targets
 from reconcilers.helmrelease import chartobject, finalise, names, prerequisites, values, words
 from reconcilers.helmrelease import history as histories
@@ -119,12 +118,12 @@ def _work(
     renderer: Renderer,
     find_news: Callable[[], str | None],
 ) -> Work:
-    item, client, context = attempt.item, attempt.target.client, attempt.context
+    item, client = attempt.item, attempt.target.client
     storage_namespace = names.storage_namespace(item)
     return Work(
         attempt,
         Place(client, names.release_namespace(item), storage_namespace),
-        ReleaseStorage(client, storage_namespace, context.clock, context.threads),
+        finalise.storage_of(attempt, storage_namespace),
         rules,
         find_news,
         names.release_name(item),

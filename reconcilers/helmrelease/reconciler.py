@@ -37,6 +37,7 @@ from reconcilers.helmrelease.attempt import Attempt
 from reconcilers.helmrelease.release import NothingRecorded
 from reconcilers.kustomization.drifts import Drifts, Listener
 from reconcilers.kustomization.failures import Failures
+from runtime import conditions
 from runtime.controller import Result
 from runtime.errors import GitOpsError, TransientError
 
@@ -55,6 +56,7 @@ _EARLY: Final = 0.9
 """Share of the interval after which an interval's run counts as due, jitter included."""
 _SYNC_TIMEOUT_S: Final = 30.0
 """Seconds to wait for the first lists of an owner's watches after a start."""
+
 _RECORD: Final = "sh.helm.release."
 """How the names of the Secrets begin that hold records."""
 
@@ -176,6 +178,8 @@ class HelmReleaseReconciler:
         """Whether an interval's run has objects to ask about although nothing happened."""
         if not drift.is_looked_for(attempt.item):
             return False
+        if conditions.is_true(attempt.status.conditions, meta.DRIFTED):
+            return True
         tracker, now = attempt.target.tracker, self._context.clock.monotonic()
         is_polled = any(tracker.mode(obj) is Mode.POLL for obj, _ in tracker.owned(attempt.ref))
         return is_polled or bool(tracker.due_for_verification(attempt.ref, now))

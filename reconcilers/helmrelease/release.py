@@ -28,6 +28,7 @@ from reconcilers.helmrelease import (
     hooks,
     objects,
     policy,
+    preflight,
     records,
     render,
     waiting,
@@ -39,6 +40,7 @@ from reconcilers.helmrelease import terms as all_terms
 from reconcilers.helmrelease.chart import ChartError
 from reconcilers.helmrelease.decision import Action
 from reconcilers.helmrelease.hooks import HookError
+from reconcilers.helmrelease.preflight import InvalidError
 from reconcilers.helmrelease.program import HelmError
 from reconcilers.helmrelease.render import RenderError
 from reconcilers.helmrelease.work import release_id
@@ -62,12 +64,14 @@ FAILURES: Final = (
     HealthError,
     HookError,
     HelmError,
+    InvalidError,
     RenderError,
     ChartError,
     RecordError,
     ReleaseTooLarge,
     ProcessError,
     objects.ManifestError,
+    OSError,
 )
 """What an action may fail with; all of them are worded for users."""
 _NAMESPACES: Final = Resource(GVK("", "v1", "Namespace"), "namespaces", is_namespaced=False)
@@ -249,6 +253,8 @@ async def _prepare(work: Work, action: Action, terms: Terms) -> Revision:
     before = await owned(work, former)
     if terms.creates_namespace:
         await _create_namespace(work)
+    if terms.validates:
+        await preflight.check(attempt, wanted)
     await work.storage.create(pending, max_history=policy.max_history(work.spec))
     verb = "upgrade" if is_upgrade else "install"
     return Revision(work, terms, pending, wanted, former, before, definitions, verb)
@@ -316,6 +322,7 @@ async def _succeed(work: Work, action: Action, superseded: Record | None) -> Non
     attempt.is_force_pending = False
     attempt.forgive_if_retrying()
     attempt.notice(reason, text)
+    observe(work)
     attempt.summarise()
 
 
@@ -332,6 +339,14 @@ async def _fail(work: Work, action: Action, err: Exception, *, is_recorded: bool
     if not is_recorded:
         raise NothingRecorded(text) from err
     attempt.is_force_pending = False
+
+
+def observe(work: Work) -> None:
+    """Let the status tell by which changes of the templates the release was made."""
+    work.attempt.change(
+        observed_post_renderers_digest=work.wanted.post_renderers_digest,
+        observed_common_metadata_digest=work.wanted.common_metadata_digest,
+    )
 
 
 async def _note(work: Work, action: Action, superseded: Record | None = None) -> Snapshot:

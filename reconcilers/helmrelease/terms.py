@@ -29,6 +29,8 @@ class Terms:
     replaces: bool = False
     """Whether an install may take the name of a release that was uninstalled."""
     creates_namespace: bool = False
+    validates: bool = False
+    """Whether every object is tried before anything is written."""
 
 
 def of(spec: HelmReleaseSpec, action: Action) -> Terms:
@@ -64,7 +66,7 @@ def of_uninstall(spec: HelmReleaseSpec) -> Terms:
 def _install(spec: HelmReleaseSpec) -> Terms:
     found = spec.install
     if found is None:
-        return Terms(policy.timeout_s(spec), applies_definitions=True)
+        return Terms(policy.timeout_s(spec), applies_definitions=True, validates=True)
     return Terms(
         policy.timeout_s(spec, found.timeout),
         waits=not found.disable_wait,
@@ -72,6 +74,7 @@ def _install(spec: HelmReleaseSpec) -> Terms:
         has_hooks=not found.disable_hooks,
         applies_definitions=found.crds != "Skip" and not (found.skip_crds and not found.crds),
         replaces=found.replace,
+        validates=not found.disable_open_api_validation,
         creates_namespace=found.create_namespace and bool(spec.target_namespace),
     )
 
@@ -79,7 +82,7 @@ def _install(spec: HelmReleaseSpec) -> Terms:
 def _upgrade(spec: HelmReleaseSpec) -> Terms:
     found = spec.upgrade
     if found is None:
-        return Terms(policy.timeout_s(spec), applies_definitions=True)
+        return Terms(policy.timeout_s(spec), applies_definitions=True, validates=True)
     return Terms(
         policy.timeout_s(spec, found.timeout),
         waits=not found.disable_wait,
@@ -87,6 +90,7 @@ def _upgrade(spec: HelmReleaseSpec) -> Terms:
         has_hooks=not found.disable_hooks,
         applies_definitions=found.crds != "Skip",
         cleans_up=found.cleanup_on_fail,
+        validates=not found.disable_open_api_validation,
     )
 
 

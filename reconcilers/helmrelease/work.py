@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from kube.helm import record
+from kube.helm import digest, record
+from reconcilers.helmchart import values as chart_values
 from reconcilers.helmrelease import history as histories
 from reconcilers.helmrelease import names
+from reconcilers.helmrelease import values as merging
 from reconcilers.helmrelease.bundle import Owner
 from runtime import clock
 
@@ -110,6 +112,13 @@ class Work(Ground):
     values: Values
     wanted: Wanted
     renderer: Renderer
+
+    def preserve_values(self) -> None:
+        """Want the values over those of the newest record, where an upgrade is to keep these."""
+        upgrade = self.spec.upgrade
+        if upgrade is not None and upgrade.preserve_values and self.last is not None:
+            kept = chart_values.merge(self.last.config, merging.plain(self.values.merged))
+            self.wanted = replace(self.wanted, config_digest=digest.of_values(kept))
 
 
 def release_id(ground: Ground) -> str:
