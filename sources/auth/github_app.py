@@ -5,14 +5,11 @@ The only module that signs, and so the only one that loads ``cryptography``, whe
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import orjson
-
-from sources.auth import basic, errors, tls
+from sources.auth import basic, errors, jws, tls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,13 +145,8 @@ def sign(app: App, now_s: float) -> str:
     Raises:
         CredentialsError: the private key does not parse, or is no RSA key.
     """
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import padding
-
     claims = {"iat": int(now_s) - _BACKDATED_S, "exp": int(now_s) + _LASTS_S, "iss": app.id}
-    signed = b".".join(_base64(orjson.dumps(part)) for part in ({"alg": "RS256"}, claims))
-    signature = _key(app).sign(signed, padding.PKCS1v15(), hashes.SHA256())
-    return (signed + b"." + _base64(signature)).decode()
+    return jws.sign(_key(app), claims)
 
 
 def _key(app: App) -> RSAPrivateKey:
@@ -172,7 +164,3 @@ def _key(app: App) -> RSAPrivateKey:
     if not isinstance(key, RSAPrivateKey):
         raise errors.CredentialsError(f"'{PRIVATE_KEY}' is no RSA key, which GitHub's keys are")
     return key
-
-
-def _base64(part: bytes) -> bytes:
-    return base64.urlsafe_b64encode(part).rstrip(b"=")
