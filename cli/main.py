@@ -24,6 +24,7 @@ COMMANDS = {
     "get": "list Flux objects as the flux CLI does",
     "diff": "show what applying a Kustomization would change",
     "build": "print what a Kustomization builds to",
+    "export": "print Flux objects as YAML to be applied again",
     "tree": "show what a Flux object owns",
     "trace": "show where an object comes from: applier, source, commit",
     "graph": "draw who needs whom: sources, dependsOn, what applies what",

@@ -46,6 +46,7 @@ def execute(args: argparse.Namespace) -> int:
     kind, names = kinds.parse(args.what)
     if len(names) != 1:
         raise failure.UsageError("name one object")
+    _check_kind(kind)
     _check_options(args, kind)
     timeout_s = options.seconds(args.timeout)
     cluster = access.the_one(args)
@@ -68,6 +69,19 @@ def execute(args: argparse.Namespace) -> int:
     with access.explained(cluster):
         access.run(main(), "waiting for the reconcile")
     return 0
+
+
+def _check_kind(kind: Kind) -> None:
+    """Refuse a kind that nobody here reconciles.
+
+    Raises:
+        failure.UsageError: it is one.
+    """
+    if not kind.is_reconciled:
+        raise failure.UsageError(
+            f"{kind.name} objects are kept by whoever makes the artifacts; reconcile the object "
+            "that spec.sourceRef names"
+        )
 
 
 def _check_options(args: argparse.Namespace, kind: Kind) -> None:
@@ -115,6 +129,7 @@ async def _reconcile_source(client: Client, kind: Kind, obj: AnyKind, timeout_s:
     found = served.BY_NAME.get(source.kind)
     if found is None:
         raise failure.CommandError(f"sources of kind {source.kind} are not served yet")
+    _check_kind(found)
     existing = await _existing(client, found, source.namespace, source.name)
     await _reconcile(client, found, existing, timeout_s)
 

@@ -47,4 +47,6 @@ def named(args: argparse.Namespace) -> tuple[Kind, list[str]]:
     kind, names = kinds.parse(args.what)
     if not names:
         raise failure.UsageError("name at least one object")
+    if not kind.is_reconciled:
+        raise failure.UsageError(f"{kind.name} objects are not reconciled by gitopsd")
     return kind, names

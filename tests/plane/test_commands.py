@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli import main
+from kube import manifests
 from tests.support import reconciling
 
 if TYPE_CHECKING:
@@ -74,6 +75,57 @@ def test_get_of_nothing_says_so(
 ) -> None:
     assert gitopsd("get", "kustomizations", "-n", namespace) == 1
     assert f"no Kustomization in namespace {namespace}" in capsys.readouterr().err
+
+
+def test_export_is_what_was_applied(
+    gitopsd: Callable[..., int], namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = {
+        "apiVersion": "source.toolkit.fluxcd.io/v1",
+        "kind": "GitRepository",
+        "metadata": {"name": "fleet", "namespace": namespace},
+        "spec": {"interval": "1h", "timeout": "60s", "url": "http://127.0.0.1:1/fleet.git"},
+    }
+    for words in (["source", "git", "fleet"], ["source", "git", "--all"], ["sources"], ["all"]):
+        assert gitopsd("export", *words, "-n", namespace) == 0
+        text = capsys.readouterr().out
+        assert text.startswith(
+            "---\napiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\n"
+        )
+        assert manifests.load(text.encode()) == expected
+
+
+def test_export_is_applied_without_a_change(
+    gitopsd: Callable[..., int],
+    cluster: Cluster,
+    namespace: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert gitopsd("export", "source", "git", "fleet", "-n", namespace) == 0
+    cluster.kubectl("apply", "-f", "-", input=capsys.readouterr().out)
+    found = json.loads(
+        cluster.kubectl("get", "gitrepository", "-n", namespace, "fleet", "-o", "json")
+    )
+    assert found["metadata"]["generation"] == 1
+
+
+def test_export_of_what_is_not_there_names_it(
+    gitopsd: Callable[..., int], namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gitopsd("export", "source", "git", "fleet", "other", "-n", namespace) == 1
+    assert f"not in namespace {namespace}: other" in capsys.readouterr().err
+    assert gitopsd("export", "bucket", "--all", "-n", namespace) == 1
+    assert "no such object" in capsys.readouterr().err
+    assert gitopsd("export", "source", "git", "-n", namespace) == 2
+    assert "give --all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["reconcile", "suspend", "resume"])
+def test_artifact_of_somebody_else_is_left_to_them(
+    gitopsd: Callable[..., int], namespace: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gitopsd(command, "source", "external", "made", "-n", namespace) == 2
+    assert "ExternalArtifact objects are" in capsys.readouterr().err
 
 
 def test_suspend_and_resume_change_the_spec(
