@@ -59,6 +59,12 @@ _TLS: Final = {
     "tls-crt-file": "certificate to present to the server",
     "tls-key-file": "its private key",
 }
+_HELM: Final = {
+    "username": "user name at the repository",
+    "password": "password at the repository",
+    "bearer-token": "token, in place of user and password",
+    **_TLS,
+}
 _PROXY: Final = {
     "address": "http:// or https:// address of the proxy",
     "username": "user name at the proxy",
@@ -93,12 +99,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     create_objects.configure(what)
     secret = what.add_parser("secret", help="credentials of a source")
     kinds = secret.add_subparsers(
-        dest="kind", required=True, metavar="git|github-app|oci|tls|proxy"
+        dest="kind", required=True, metavar="git|github-app|oci|helm|tls|proxy"
     )
     for kind, fields, text in (
         ("git", _GIT, "credentials for a Git repository"),
         ("github-app", _APP, "a GitHub App, for provider: github"),
         ("oci", _OCI, "the login of a registry"),
+        ("helm", _HELM, "the login of a HelmRepository"),
         ("tls", _TLS, "certificates, for certSecretRef"),
         ("proxy", _PROXY, "an HTTP proxy, for proxySecretRef"),
     ):
@@ -141,7 +148,7 @@ def secret(kind: str, name: str, namespace: str, values: Mapping[str, str]) -> J
     """Return the Secret of some values, which must make sense to the daemon.
 
     Args:
-        kind: ``git``, ``github-app``, ``oci``, ``tls`` or ``proxy``.
+        kind: ``git``, ``github-app``, ``oci``, ``helm``, ``tls`` or ``proxy``.
         name: of the Secret.
         namespace: of the Secret.
         values: its content.

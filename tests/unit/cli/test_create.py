@@ -103,6 +103,12 @@ def test_github_app(capsys: pytest.CaptureFixture[str], key: Path) -> None:
     }
 
 
+def test_login_of_a_chart_repository(capsys: pytest.CaptureFixture[str], key: Path) -> None:
+    argv = ["--username=a", "--password=b", f"--ca-crt-file={key}"]
+    found = exported(capsys, "helm", "fleet", *argv)
+    assert found == {"username": "a", "password": "b", "ca.crt": PEM}
+
+
 def test_proxy(capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["--address=http://proxy:3128", "--username=a", "--password=b"]
     assert set(exported(capsys, "proxy", "fleet", *argv)) == {"address", "username", "password"}
@@ -123,6 +129,7 @@ def test_proxy(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["github-app", "fleet", "--app-id=1"], "key 'githubAppPrivateKey' is missing or empty"),
         (["github-app", "fleet", "--app-id=1", "--app-private-key=KEY"], "must be given"),
+        (["helm", "fleet", "--password=a"], "password requires a username"),
         (["proxy", "fleet", "--address=socks5://p"], "socks5 is not served"),
     ],
 )
