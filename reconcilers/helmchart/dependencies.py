@@ -116,9 +116,7 @@ async def _remote(context: ClusterContext, namespace: str, wanted: Dependency) -
         GitOpsError: the HelmRepository that lends credentials cannot be used.
     """
     source = repository_of(context, namespace, wanted.repository)
-    getting = (
-        f"failed to get chart '{wanted.name}' version '{wanted.version}' from '{wanted.repository}'"
-    )
+    getting = f"failed to get chart '{wanted.name}' version '{wanted.version}' from '{urls.shown(wanted.repository)}'"
     try:
         found = await origins.find(context, source, wanted.name, wanted.version)
         content = await found.pull()
@@ -138,9 +136,9 @@ def repository_of(context: ClusterContext, namespace: str, url: str) -> HelmRepo
         ChartError: the URL is none of a repository.
     """
     if url.startswith("@"):
-        raise ChartError(f"aliased repository dependency is not supported: {url}")
+        raise ChartError(f"aliased repository dependency is not supported: {urls.shown(url)}")
     if urls.scheme(url) not in _SCHEMES:
-        raise ChartError(f"invalid dependency repository URL: {url}")
+        raise ChartError(f"invalid dependency repository URL: {urls.shown(url)}")
     try:
         wanted = urls.normalise(url)
     except ValueError as err:

@@ -14,6 +14,7 @@ from reconcilers.helmrepository import remote
 from reconcilers.source import artifacts, secrets
 from runtime.errors import TransientError
 from sources.auth.errors import CredentialsError
+from sources.helm import urls
 from sources.helm.convert import InvalidIndexError
 from sources.oci.errors import RegistryError, ThrottledError
 
@@ -106,7 +107,7 @@ def _succeed(attempt: Attempt[HelmRepository], found: Index) -> None:
     artifacts.succeed(
         attempt,
         found.revision,
-        f"stored fetched index of {shown} from '{attempt.obj.spec.url}'",
+        f"stored fetched index of {shown} from '{urls.shown(attempt.obj.spec.url)}'",
         stored=f"stored artifact: revision '{found.revision}'",
     )
 

@@ -67,7 +67,9 @@ async def registry(context: ClusterContext, obj: HelmRepository, chart: str) -> 
         TerminalError: the URL is none of a registry, or the login comes from where none is served.
     """
     if urls.scheme(obj.spec.url) != urls.OCI:
-        text = f"failed to construct Helm client: invalid OCI registry URL: {obj.spec.url}"
+        text = (
+            f"failed to construct Helm client: invalid OCI registry URL: {urls.shown(obj.spec.url)}"
+        )
         raise TerminalError(meta.FAILED, text)
     if paths := served.unserved(obj):
         about = f"HelmRepository/{obj.metadata.namespace}/{obj.metadata.name}"

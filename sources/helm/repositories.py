@@ -367,7 +367,7 @@ def _may_pass(error: BaseException) -> bool:
 
 def _shown(url: URL) -> str:
     """Return a URL as messages may have it: a query may be a secret."""
-    return str(url.with_query(None).with_fragment(None))
+    return urls.shown(str(url))
 
 
 def _conditions(state: _State | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit, urlunsplit
 
 from yarl import URL
@@ -9,6 +10,7 @@ from yarl import URL
 from sources.oci.errors import ContentError
 
 OCI = "oci"
+_HIDDEN = re.compile(r"(?<=://)[^/?#]*@|[?#].*", re.DOTALL)
 
 
 def scheme(url: str) -> str:
@@ -26,9 +28,14 @@ def normalise(url: str) -> str:
     """
     parts = urlsplit(url)
     if parts.port == 0 or not parts.hostname:
-        raise ValueError(f"{url!r} names no host")
+        raise ValueError("it names no host")
     ending = "" if parts.scheme == OCI else "/"
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + ending))
+
+
+def shown(url: str) -> str:
+    """Return a URL as messages may have it: without user, query and fragment."""
+    return _HIDDEN.sub("", url)
 
 
 def index_of(url: str) -> URL:

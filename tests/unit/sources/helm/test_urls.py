@@ -54,6 +54,19 @@ def test_charts_are_where_the_index_says(reference: str, url: str) -> None:
     assert str(urls.resolve("https://h/charts/?t=1", reference)) == url
 
 
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("https://ada:secret@h:81/charts?token=t#f", "https://h:81/charts"),
+        ("https://h", "https://h"),
+        ("file://../near", "file://../near"),
+        ("https://h/a@b", "https://h/a@b"),
+    ],
+)
+def test_messages_have_no_secret_of_a_url(url: str, text: str) -> None:
+    assert urls.shown(url) == text
+
+
 @pytest.mark.parametrize("reference", ["ftp://h/a.tgz", "javascript:1", "http://", "http://[::1"])
 def test_reference_to_nothing_fetchable_is_refused(reference: str) -> None:
     with pytest.raises(ContentError, match="the index names"):
