@@ -116,7 +116,8 @@ async def _remote(context: ClusterContext, namespace: str, wanted: Dependency) -
         GitOpsError: the HelmRepository that lends credentials cannot be used.
     """
     source = repository_of(context, namespace, wanted.repository)
-    getting = f"failed to get chart '{wanted.name}' version '{wanted.version}' from '{urls.shown(wanted.repository)}'"
+    where = urls.shown(wanted.repository)
+    getting = f"failed to get chart '{wanted.name}' version '{wanted.version}' from '{where}'"
     try:
         found = await origins.find(context, source, wanted.name, wanted.version)
         content = await found.pull()
