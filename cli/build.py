@@ -1,4 +1,4 @@
-"""``gitopsd build``: print what a Kustomization's source builds to, in the order of applying."""
+"""``gitopsd build``: print what a Kustomization or a HelmRelease makes, as it is applied."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 import orjson
 
 from cli import access, building, settings
-from inspection import rendering, workshop
+from inspection import releases, rendering, workshop
 from kube import fielddiff, manifests, stages
+from reconcilers.helmrelease import objects
 from reconcilers.kustomization import store
 
 if TYPE_CHECKING:
     import argparse
 
     from kube.desired import Desired
+    from kube.helm.record import Record
     from reconcilers.kustomization.store import Build
 
 
@@ -30,6 +32,11 @@ def execute(args: argparse.Namespace) -> int:
 
     async def main() -> bytes:
         async with workshop.opened(settings.path(args), loaded, cluster) as context:
+            if isinstance(wanted, releases.Wanted):
+                release = await releases.render_release(context, loaded, wanted)
+                return await context.threads.run(
+                    release_text, release.record, shows_secrets=args.show_secrets
+                )
             rendered = await rendering.render(context, loaded, wanted)
             return await context.threads.run(
                 text,
@@ -57,6 +64,19 @@ def text(build: Build, custom_stages: frozenset[str], *, shows_secrets: bool) ->
             obj = orjson.loads(reader.read(each))
             shown = obj if shows_secrets else fielddiff.masked_object(obj)
             documents.append(b"---\n" + manifests.dump(_readable(shown)))
+    return b"".join(documents)
+
+
+def release_text(record: Record, *, shows_secrets: bool) -> bytes:
+    """Return the objects of a release and, behind them, its hooks as YAML documents. Blocking."""
+    hooks = [
+        (f"# Hook: {', '.join(hook.events or ())}\n", objects.of_hook(hook))
+        for hook in record.hooks
+    ]
+    documents = []
+    for note, obj in [*(("", each) for each in objects.of_record(record)), *hooks]:
+        shown = obj if shows_secrets else fielddiff.masked_object(obj)
+        documents.append(b"---\n" + note.encode() + manifests.dump(_readable(shown)))
     return b"".join(documents)
 
 

@@ -1,4 +1,4 @@
-"""What ``build`` and ``diff`` have in common: which Kustomization, and from which content."""
+"""What ``build`` and ``diff`` have in common: which object, and from which content."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cli import options
 from daemon import kinds as served
-from inspection import content, failure, kinds
+from inspection import content, failure, kinds, releases
 
 if TYPE_CHECKING:
     import argparse
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add everything that ``build`` and ``diff`` have in common."""
-    parser.add_argument("what", nargs="+", metavar="kustomization NAME", help="what to build")
+    parser.add_argument("what", nargs="+", metavar="KIND NAME", help="kustomization or helmrelease")
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "--path",
@@ -29,20 +29,44 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="REV",
         help="a branch, tag or commit of the source to build, fetched with its credentials",
     )
+    group.add_argument(
+        "--chart",
+        type=Path,
+        metavar="PATH",
+        help="a local chart, packed or as a directory, to render in place of a HelmRelease's own",
+    )
+    parser.add_argument(
+        "--values",
+        type=Path,
+        metavar="FILE",
+        help="values to render with in place of a HelmRelease's spec.values",
+    )
     parser.add_argument("--show-secrets", action="store_true", help="print the values of Secrets")
     options.add_namespace(parser)
     options.add_cluster(parser)
 
 
-def wanted(args: argparse.Namespace) -> content.Wanted:
+def wanted(args: argparse.Namespace) -> content.Wanted | releases.Wanted:
     """Return what a command line asks to build.
 
     Raises:
-        failure.UsageError: it names no Kustomization, several, or another kind.
+        failure.UsageError: it names nothing that can be built, several things, or content that
+            their kind does not have.
     """
     kind, names = kinds.parse(args.what)
-    if kind is not served.KUSTOMIZATION:
-        raise failure.UsageError(f"only a Kustomization can be built, not a {kind.name}")
+    if kind not in (served.KUSTOMIZATION, served.HELM_RELEASE):
+        raise failure.UsageError(
+            f"only a Kustomization or a HelmRelease can be built, not a {kind.name}"
+        )
     if len(names) != 1:
-        raise failure.UsageError("name one Kustomization, as in: kustomization apps")
+        raise failure.UsageError(f"name one {kind.name}, as in: {kind.name.lower()} apps")
+    is_release = kind is served.HELM_RELEASE
+    others = (
+        {"--path": args.path} if is_release else {"--chart": args.chart, "--values": args.values}
+    )
+    for option, given in others.items():
+        if given is not None:
+            raise failure.UsageError(f"{option} means nothing to a {kind.name}")
+    if is_release:
+        return releases.Wanted(args.namespace, names[0], args.chart, args.revision, args.values)
     return content.Wanted(args.namespace, names[0], args.path, args.revision)

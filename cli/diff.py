@@ -1,4 +1,4 @@
-"""``gitopsd diff``: what applying a Kustomization would create, change and prune.
+"""``gitopsd diff``: what applying a Kustomization or a HelmRelease would create, change and prune.
 
 Nothing is written. Exit statuses: 0 nothing would change, 1 something would, 2 there is no answer.
 """
@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cli import access, building, colours, diff_text, settings
-from inspection import failure, plan, rendering, workshop
+from inspection import failure, plan, releases, rendering, workshop
 from kube import preview
 from kube.preview import Outcome
 
 if TYPE_CHECKING:
     import argparse
 
-    from inspection.rendering import Rendered
     from kube.preview import Preview
 
 
@@ -38,8 +37,11 @@ def execute(args: argparse.Namespace) -> int:
 def _execute(args: argparse.Namespace) -> int:
     loaded, cluster, wanted = settings.load(args), access.the_one(args), building.wanted(args)
 
-    async def main() -> tuple[Rendered, list[Preview]]:
+    async def main() -> tuple[diff_text.Subject, list[Preview]]:
         async with workshop.opened(settings.path(args), loaded, cluster) as context:
+            if isinstance(wanted, releases.Wanted):
+                release = await releases.render_release(context, loaded, wanted)
+                return release, await releases.look(context, release)
             rendered = await rendering.render(context, loaded, wanted)
             return rendered, await plan.look(context, rendered)
 

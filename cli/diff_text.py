@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TypeAlias
 
-    from inspection.rendering import Rendered
+    from api.helm import HelmRelease
+    from api.kustomize import Kustomization
     from kube.fielddiff import Change
     from kube.preview import Preview
 
@@ -39,7 +40,21 @@ _MARKS: Final = {
 }
 
 
-def render(rendered: Rendered, found: Sequence[Preview], *, is_coloured: bool) -> str:
+class Subject(Protocol):
+    """What a diff is of."""
+
+    @property
+    def item(self) -> Kustomization | HelmRelease:
+        """The object that applies."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """What it would apply, for people: a revision, a directory or a chart."""
+        ...
+
+
+def render(rendered: Subject, found: Sequence[Preview], *, is_coloured: bool) -> str:
     """Return the whole text: what was compared, each object that is not as it should be, a sum.
 
     Args:
@@ -49,7 +64,7 @@ def render(rendered: Rendered, found: Sequence[Preview], *, is_coloured: bool) -
     """
     paint = _painted if is_coloured else _plain
     item = rendered.item
-    head = f"Kustomization/{item.metadata.namespace}/{item.metadata.name} at {rendered.title}"
+    head = f"{item.KIND}/{item.metadata.namespace}/{item.metadata.name} at {rendered.title}"
     if item.spec.suspend:
         head += " (suspended: the daemon does not apply it)"
     told = [each for each in found if each.outcome is not Outcome.UNCHANGED]
@@ -65,7 +80,7 @@ def summary(found: Sequence[Preview]) -> str:
     return f"{'No changes: ' if is_quiet else ''}{', '.join(parts) or 'no objects'}"
 
 
-def as_json(cluster: str, rendered: Rendered, found: Sequence[Preview]) -> dict[str, Any]:
+def as_json(cluster: str, rendered: Subject, found: Sequence[Preview]) -> dict[str, Any]:
     """Return everything for programs; the values of fields are as JSON has them."""
     metadata = rendered.item.metadata
     return {

@@ -13,6 +13,7 @@ import msgspec
 
 from api import meta
 from api.charts import HelmRepository
+from api.helm import HelmReleaseStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -151,6 +152,8 @@ def _revision(status: object) -> str:
     artifact = getattr(status, "artifact", None)
     if artifact is not None:
         return str(artifact.revision)
+    if isinstance(status, HelmReleaseStatus):
+        return status.history[0].chart_version if status.history else status.last_attempted_revision
     return str(getattr(status, "last_applied_revision", "") or "")
 
 

@@ -75,7 +75,8 @@ async def find(
         return await context.threads.run(_local, wanted.path, item)
     source = await _source(context, item)
     if wanted.revision is not None:
-        return await _fetched(context, source, wanted.revision, item)
+        tree, title = await fetch(context, source, wanted.revision)
+        return Content(item, tree, title)
     artifact = source.status.artifact
     name = f"{source.KIND}/{source.metadata.namespace}/{source.metadata.name}"
     if artifact is None:
@@ -83,11 +84,11 @@ async def find(
             f"{name} has no artifact yet; see `gitopsd get sources all`, or build from a local "
             "directory with --path"
         )
-    file = settings.data_dir / "artifacts" / context.name / artifact.path
-    if await context.threads.run(_is_intact, file, artifact):
-        tree: Tree = archive.ArchiveTree(file, context.data_dir)
+    file = await stored(context, settings, artifact)
+    if file is not None:
+        tree = archive.ArchiveTree(file, context.data_dir)
     else:
-        tree = await _elsewhere(context, artifact, name)
+        tree = await elsewhere(context, artifact, name)
     return Content(item, tree, report.short_revision(artifact.revision))
 
 
@@ -147,10 +148,15 @@ async def _source(context: ClusterContext, item: Kustomization) -> ArtifactSourc
     return source
 
 
-async def _fetched(
-    context: ClusterContext, source: ArtifactSource, revision: str, item: Kustomization
-) -> Content:
-    """Fetch a revision of a source's repository into the command's own store."""
+async def fetch(context: ClusterContext, source: ArtifactSource, revision: str) -> tuple[Tree, str]:
+    """Fetch a revision of a source's repository into the command's own store.
+
+    Returns:
+        Its content, and what it is, for people.
+
+    Raises:
+        failure.CommandError: it cannot be had.
+    """
     if not isinstance(source, GitRepository):
         raise failure.CommandError(
             f"--revision {revision}: only a GitRepository has others than the one that it follows, "
@@ -168,7 +174,7 @@ async def _fetched(
         tree = await content.compose(context, source, repository, commit)
     except (GitOpsError, CredentialsError) as err:
         raise failure.CommandError(f"--revision {revision}: {err}") from err
-    return Content(item, tree, report.short_revision(commit.revision))
+    return tree, report.short_revision(commit.revision)
 
 
 async def _resolve(
@@ -210,7 +216,13 @@ def _is_intact(file: Path, artifact: Artifact) -> bool:
     return artifact.digest == f"sha256:{digest}"
 
 
-async def _elsewhere(context: ClusterContext, artifact: Artifact, name: str) -> Tree:
+async def stored(context: ClusterContext, settings: Settings, artifact: Artifact) -> Path | None:
+    """Return the file of an artifact where the daemon keeps it on this machine, whole."""
+    file = settings.data_dir / "artifacts" / context.name / artifact.path
+    return file if await context.threads.run(_is_intact, file, artifact) else None
+
+
+async def elsewhere(context: ClusterContext, artifact: Artifact, name: str) -> Tree:
     """Return the content of an artifact that is not in the daemon's folder on this machine.
 
     Raises:

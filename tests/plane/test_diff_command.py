@@ -441,7 +441,10 @@ def test_missing_kustomize_is_told_with_how_to_get_it(
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (("source", "git", "fleet"), "only a Kustomization can be built, not a GitRepository"),
+        (
+            ("source", "git", "fleet"),
+            "only a Kustomization or a HelmRelease can be built, not a GitRepository",
+        ),
         (("kustomization",), "name one Kustomization"),
         (("kustomization", "a", "b"), "name one Kustomization"),
     ],

@@ -4,6 +4,7 @@ import msgspec
 
 from api import meta
 from api.charts import HelmRepository
+from api.helm import HelmRelease
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
 from api.source import GitRepository
@@ -123,3 +124,19 @@ def test_registry_is_ready_without_a_condition() -> None:
     row = report.row("HelmRepository", registry)
 
     assert (row.ready, row.message) == ("True", "Helm repository is Ready")
+
+
+def test_release_is_at_the_chart_that_was_released_else_at_the_one_that_was_tried() -> None:
+    def revision(**status: object) -> str:
+        release = msgspec.convert({"spec": {"interval": "1m"}, "status": status}, HelmRelease)
+        return report.row("HelmRelease", release).revision
+
+    newest = {
+        **dict.fromkeys(("digest", "name", "namespace", "status", "chartName"), "a"),
+        **dict.fromkeys(("configDigest", "firstDeployed", "lastDeployed"), "a"),
+        "version": 1,
+        "chartVersion": "1.2.3",
+    }
+    assert revision(history=[newest], lastAttemptedRevision="1.2.4") == "1.2.3"
+    assert revision(lastAttemptedRevision="1.2.4") == "1.2.4"
+    assert revision() == ""
