@@ -41,6 +41,8 @@ RECEIVER_TYPES: Final = frozenset({"github", "generic", "generic-hmac"})
 COMPONENTS: Final = frozenset(
     {"source-controller", "kustomize-controller", "helm-controller", "notification-controller"}
 )
+CLOUDS: Final = ("aws", "azure")
+"""Providers of Git that a ServiceAccount's identity opens; the daemon has none there."""
 GIT_PROVIDERS: Final = frozenset({"", "generic", "github"})
 SECRET_PROVIDERS: Final = frozenset({"", GENERIC, AWS, GCP, AZURE})
 """Providers of registries and buckets, given credentials in a Secret."""
@@ -90,9 +92,13 @@ def message(paths: tuple[str, ...]) -> str:
 
 def _git_repository(obj: GitRepository) -> Iterator[str]:
     spec = obj.spec
-    if spec.provider not in GIT_PROVIDERS:
+    if spec.provider in CLOUDS:
+        if not spec.service_account_name:
+            yield f"provider={spec.provider} without serviceAccountName"
+    elif spec.provider not in GIT_PROVIDERS:
         yield f"provider={spec.provider}"
-    yield from _set(("serviceAccountName", spec.service_account_name))
+    else:
+        yield from _set(("serviceAccountName", spec.service_account_name))
 
 
 def _oci_repository(obj: OCIRepository) -> Iterator[str]:

@@ -7,22 +7,18 @@ settings of the machine allow it.
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 import hashlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-import orjson
-
 from api import meta, served
 from kube import auth, errors, manifests, references
 from kube.connection import AuthError, Material, open_connection
-from kube.objects import GVK, ObjectId, Resource
+from kube.objects import ObjectId
 from kube.remotes import Credentials
-from reconcilers import referenced
+from reconcilers import accounts, referenced
 from runtime.errors import TerminalError
 
 if TYPE_CHECKING:
@@ -35,8 +31,6 @@ GENERIC: Final = "generic"
 ACCOUNT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 """What a ServiceAccount may be called."""
 _KEYS: Final = ("value", "value.yaml")
-_TOKEN_S: Final = 3600
-"""Seconds for which a token is asked; it is renewed by itself."""
 
 
 async def credentials(
@@ -114,15 +108,6 @@ def _digest(*parts: object) -> str:
 # A token of a ServiceAccount --------------------------------------------------------------------
 
 
-class _TokenStatus(meta.Struct, frozen=True):
-    token: str
-    expiration_timestamp: dt.datetime
-
-
-class _TokenRequest(meta.Struct, frozen=True):
-    status: _TokenStatus
-
-
 @dataclass(frozen=True, slots=True)
 class _Tokens:
     """Asks the object's own cluster for tokens that another one trusts."""
@@ -140,21 +125,11 @@ class _Tokens:
         Raises:
             AuthError: there is no such ServiceAccount, or no token for it.
         """
-        path = f"serviceaccounts/{self.account}/token"
-        resource = Resource(GVK("", "v1", "TokenRequest"), path, is_namespaced=True)
-        body = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {"audiences": self.audiences, "expirationSeconds": _TOKEN_S},
-        }
         try:
-            raw = await self.context.client.create(
-                resource, self.namespace, orjson.dumps(body), manager=meta.DAEMON_MANAGER
-            )
+            given = await accounts.token(self.context, self.namespace, self.account, self.audiences)
         except errors.ApiError as err:
             who = f"{self.namespace}/{self.account}"
             raise AuthError(f"no token for the ServiceAccount {who}: {err.message}") from err
-        given = msgspec.json.decode(raw, type=_TokenRequest).status
         return Material(
             server=self.address,
             authorization=f"Bearer {given.token}",

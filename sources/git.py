@@ -290,6 +290,8 @@ class GitFetcher:
         async with self._opening:
             found = self._mirrors.get(repository.key) or await self._open(repository)
         found.used_s = self._clock.monotonic()
+        if repository.credentials.lender is not None:
+            found.renew(repository.credentials.lender)
         return found
 
     async def _open(self, repository: Repository) -> Mirror:
@@ -302,7 +304,7 @@ class GitFetcher:
             self._threads,
             self._processes,
             credentials=credentials,
-            tokens=self.apps.tokens(credentials.app) if credentials.app else None,
+            tokens=self.apps.tokens(credentials.app) if credentials.app else credentials.lender,
             limits=self.limits,
         )
         return mirror

@@ -97,7 +97,7 @@ def _describe(error: Exception, credentials: Credentials) -> str:
     advice = ""
     if credentials.app and is_refusal(error):
         advice = _APP_ADVICE.format(credentials.app.id)
-    authorized = bool(credentials.authorization or credentials.app)
+    authorized = bool(credentials.authorization or credentials.app or credentials.lender)
     for cause in _causes(error):
         text = _known(cause, authorized=authorized)
         if text:

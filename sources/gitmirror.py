@@ -13,6 +13,7 @@ from api import durations
 from runtime import process, retry
 from runtime.errors import GitOpsError
 from sources import gitclient, giterrors, gitpack, gitstore
+from sources.auth import lent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sources import gitssh
     from sources.auth.basic import Credentials
     from sources.auth.github_tokens import Tokens
+    from sources.auth.lent import Lender
     from sources.gitclient import Abort, Remote
     from sources.gitref import Refs
     from sources.gitstore import CommitInfo, Store
@@ -55,7 +57,7 @@ class Mirror:
         threads: runs blocking calls.
         processes: runs the indexing of large packs.
         credentials: what is presented to the server.
-        tokens: of the GitHub App that the credentials name, if they name one.
+        tokens: what to present where the credentials only say who gives it.
         limits: what may be fetched.
     """
 
@@ -67,7 +69,7 @@ class Mirror:
         processes: Processes,
         *,
         credentials: Credentials,
-        tokens: Tokens | None = None,
+        tokens: Tokens | Lender | None = None,
         limits: gitpack.Limits | None = None,
     ) -> None:
         self.store = store
@@ -82,6 +84,11 @@ class Mirror:
         self._next = _Listing()
         self._listing = asyncio.Lock()
         self._storing = asyncio.Lock()
+
+    def renew(self, lender: Lender) -> None:
+        """Borrow in the way of this lender from now on; what is lent already stays."""
+        if isinstance(self._tokens, lent.Lender):
+            self._tokens.borrow = lender.borrow
 
     async def references(self, prefix: str, timeout_s: float) -> Refs:
         """Return what the remote advertises under a prefix, together with all who ask meanwhile.
@@ -245,7 +252,7 @@ class Mirror:
         if self._tokens is None:
             self._remote.authorization = self._credentials.authorization
         else:
-            self._remote.authorization = await self._tokens.authorization()
+            self._remote.authorization = await self._tokens.authorization(self._remote.url)
         abort = gitclient.Abort()
         try:
             return await self._threads.run(call, abort)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from api import durations
+from reconcilers.gitrepository import cloud
 from reconcilers.source import secrets
 from runtime.errors import TerminalError, TransientError
 from sources import git
@@ -37,7 +38,7 @@ async def repository(context: ClusterContext, obj: GitRepository) -> git.Reposit
         TerminalError: the URL does not parse, or there is no App for provider ``github``.
     """
     timeout_s = durations.parse_or(obj.spec.timeout, DEFAULT_TIMEOUT_S)
-    if obj.spec.url.lower().startswith(SSH):
+    if obj.spec.url.lower().startswith(SSH) and obj.spec.provider != cloud.AWS:
         return git.Repository(_ssh_url(obj), await _identity(context, obj), timeout_s=timeout_s)
     through = await _proxy(context, obj)
     credentials = await _credentials(context, obj, through)
@@ -91,6 +92,8 @@ async def _proxy(context: ClusterContext, obj: GitRepository) -> Proxy | None:
 async def _credentials(
     context: ClusterContext, obj: GitRepository, through: Proxy | None
 ) -> Credentials:
+    if obj.spec.provider in cloud.PROVIDERS:
+        return await cloud.credentials(context, obj, through)
     if obj.spec.provider == GITHUB:
         app = replace(await _app(context, obj), proxy=through)
         return basic.Credentials(trust=app.trust, app=app)

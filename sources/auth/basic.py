@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sources.auth.github_app import App
+    from sources.auth.lent import Lender
     from sources.auth.ssh import Identity
 
 
@@ -33,6 +34,8 @@ class Credentials:
     """For ``ssh`` URLs; then nothing else counts."""
     app: App | None = None
     """The GitHub App whose tokens to present; then there is no other authorization."""
+    lender: Lender | None = None
+    """Who lends what to present; then there is no other authorization."""
 
     @property
     def authorization(self) -> str:
@@ -48,7 +51,8 @@ class Credentials:
         """A digest that differs for different credentials and tells nothing of them."""
         app = self.app.identity if self.app else b""
         key = self.ssh.identity if self.ssh else b""
-        parts = (self.authorization.encode(), self.trust.identity, app, key)
+        lender = self.lender.identity if self.lender else b""
+        parts = (self.authorization.encode(), self.trust.identity, app, key, lender)
         return tls.digest(b"git-credentials", *parts).hex()
 
 
@@ -98,7 +102,7 @@ def split_url(url: str, credentials: Credentials) -> tuple[str, Credentials]:
         raise errors.CredentialsError(
             "credentials in the URL cannot be combined with a bearer token"
         )
-    if credentials.username or credentials.app:
+    if credentials.username or credentials.app or credentials.lender:
         return bare, credentials
     username, _, password = userinfo.partition(":")
     return bare, replace(credentials, username=unquote(username), password=unquote(password))

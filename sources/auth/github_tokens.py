@@ -48,13 +48,14 @@ class Tokens:
         self._grant: Grant | None = None
         self._granted_s = 0.0
 
-    async def authorization(self) -> str:
-        """Return the ``Authorization`` header for Git over HTTP.
+    async def authorization(self, url: str = "") -> str:
+        """Return the ``Authorization`` header for Git over HTTP; the same for every URL.
 
         Raises:
             GitHubError: GitHub gives no token.
             TransientError: the private key or a certificate cannot be used.
         """
+        del url
         return basic.header(USERNAME, (await self.grant()).token)
 
     async def grant(self) -> Grant:

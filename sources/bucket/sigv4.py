@@ -81,14 +81,31 @@ def sign(
     where, _, parameters = target.partition("?")
     lines = "".join(f"{name}:{value}\n" for name, value in signed)
     request = f"{method}\n{where}\n{parameters}\n{lines}\n{names}\n{NO_BODY}"
-    credential = (stamp[:8], scope.region, scope.service, "aws4_request")
     digest = hashlib.sha256(request.encode()).hexdigest()
-    text = "\n".join((ALGORITHM, stamp, "/".join(credential), digest))
+    credential = f"{keys.access_key}/{'/'.join(_credential(scope, stamp))}"
     all_headers["Authorization"] = (
-        f"{ALGORITHM} Credential={keys.access_key}/{'/'.join(credential)}, "
-        f"SignedHeaders={names}, Signature={_mac(_key(keys, credential), text).hex()}"
+        f"{ALGORITHM} Credential={credential}, SignedHeaders={names}, "
+        f"Signature={signature(keys, scope, stamp, digest)}"
     )
     return all_headers
+
+
+def signature(keys: Keys, scope: Scope, stamp: str, digest: str) -> str:
+    """Return the signature of a request.
+
+    Args:
+        keys: whose.
+        scope: region and service.
+        stamp: the time, as the request has it; begins with eight digits of a date.
+        digest: SHA-256 of the canonical request.
+    """
+    credential = _credential(scope, stamp)
+    text = "\n".join((ALGORITHM, stamp, "/".join(credential), digest))
+    return _mac(_key(keys, credential), text).hex()
+
+
+def _credential(scope: Scope, stamp: str) -> tuple[str, ...]:
+    return stamp[:8], scope.region, scope.service, "aws4_request"
 
 
 def _key(keys: Keys, credential: Iterable[str]) -> bytes:

@@ -39,7 +39,8 @@ def unserved(kind: Any, base: dict[str, Any], change: dict[str, Any]) -> tuple[s
 @pytest.mark.parametrize(
     ("change", "path"),
     [
-        ({"provider": "aws"}, "provider=aws"),
+        ({"provider": "aws"}, "provider=aws without serviceAccountName"),
+        ({"provider": "azure"}, "provider=azure without serviceAccountName"),
         ({"serviceAccountName": "a"}, "serviceAccountName"),
     ],
 )
@@ -53,6 +54,7 @@ def test_a_git_repository_names_what_is_not_served(change: dict[str, Any], path:
      {"proxySecretRef": {"name": "a"}}, {"secretRef": {"name": "a"}}, {"ref": {"semver": ">1"}},
      {"ignore": ""}, {"suspend": True}, {"include": [{"repository": {"name": "a"}}]},
      {"recurseSubmodules": True}, {"sparseCheckout": ["a"]},
+     {"provider": "azure", "serviceAccountName": "a"},
      {"verify": {"secretRef": {"name": "a"}}}],
 )  # fmt: skip
 def test_a_git_repository_of_this_version_is_served(change: dict[str, Any]) -> None:

@@ -1,0 +1,121 @@
+"""``provider: aws`` and ``azure``: the identity of a ServiceAccount opens a cloud's repositories.
+
+The daemon has no cloud's identity of its own, being outside. But the cluster can vouch for a
+ServiceAccount, and a cloud that trusts the cluster's issuer lends what it is annotated with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from kube import errors
+from reconcilers import accounts
+from reconcilers.source import secrets
+from sources.auth import basic, codecommit, devops, tls
+from sources.auth.errors import CredentialsError
+from sources.auth.lent import Lender
+from sources.web import Web
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from api.source import GitRepository
+    from reconcilers.context import ClusterContext
+    from sources.auth.basic import Credentials
+    from sources.auth.lent import Loan
+    from sources.auth.proxy import Proxy
+
+AWS: Final = "aws"
+AZURE: Final = "azure"
+PROVIDERS: Final = (AWS, AZURE)
+
+
+async def credentials(
+    context: ClusterContext, obj: GitRepository, proxy: Proxy | None
+) -> Credentials:
+    """Return credentials that borrow from the object's provider when they are needed.
+
+    Raises:
+        TransientError: the ServiceAccount, its annotations or the Secret do not do.
+    """
+    namespace, spec = obj.metadata.namespace, obj.spec
+    data: dict[str, bytes] = {}
+    if spec.secret_ref is not None:
+        _, data = await secrets.read(context, namespace, spec.secret_ref.name)
+    try:
+        found = await accounts.notes(context, namespace, spec.service_account_name)
+        trust = tls.trust(data, namespace)
+        role, borrow = _role(_Borrower(context, obj, proxy), found)
+    except errors.ApiError as err:
+        who = f"{namespace}/{spec.service_account_name}"
+        raise secrets.unusable(
+            CredentialsError(f"ServiceAccount '{who}' cannot be read: {err.message}")
+        ) from err
+    except CredentialsError as err:
+        raise secrets.unusable(err) from err
+    borrower = (context.name, namespace, spec.service_account_name, spec.provider, role)
+    identity = tls.digest(b"lent", *(part.encode() for part in borrower))
+    return replace(basic.ANONYMOUS, trust=trust, lender=Lender(identity, borrow, context.clock))
+
+
+class _Borrower:
+    """Borrows for one object."""
+
+    def __init__(self, context: ClusterContext, obj: GitRepository, proxy: Proxy | None) -> None:
+        self.context, self.obj, self.proxy = context, obj, proxy
+
+    async def aws(self, role: str) -> Loan:
+        """Borrow keys of a role.
+
+        Raises:
+            CredentialsError: nobody lends any.
+        """
+        spec, namespace = self.obj.spec, self.obj.metadata.namespace
+        token = await self._token(codecommit.AUDIENCE)
+        session = f"{spec.service_account_name}.{namespace}.{codecommit.region(spec.url)}"
+        async with self._web() as web:
+            clock = self.context.clock
+            return await codecommit.borrow(web, spec.url, role, token, clock, session)
+
+    async def azure(self, tenant: str, client: str) -> Loan:
+        """Borrow a token of an application.
+
+        Raises:
+            CredentialsError: nobody lends any.
+        """
+        token = await self._token(devops.AUDIENCE)
+        async with self._web() as web:
+            return await devops.borrow(web, tenant, client, token, self.context.clock)
+
+    def _web(self) -> Web:
+        return Web(tls.SYSTEM, self.proxy, self.context.contexts, self.context.threads)
+
+    async def _token(self, audience: str) -> str:
+        namespace, account = self.obj.metadata.namespace, self.obj.spec.service_account_name
+        try:
+            return (await accounts.token(self.context, namespace, account, (audience,))).token
+        except errors.ApiError as err:
+            raise CredentialsError(
+                f"no token for the ServiceAccount {namespace}/{account}: {err.message}"
+            ) from err
+
+
+def _role(
+    borrower: _Borrower, annotations: dict[str, str]
+) -> tuple[str, Callable[[], Awaitable[Loan]]]:
+    """Return who the ServiceAccount is in the cloud, and how to borrow as that.
+
+    Raises:
+        CredentialsError: the annotations do not say, or the URL is not the cloud's.
+    """
+    url = borrower.obj.spec.url
+    if borrower.obj.spec.provider == AWS:
+        codecommit.region(url)
+        role = codecommit.check_role(annotations.get(codecommit.ROLE, ""))
+        return role, partial(borrower.aws, role)
+    devops.check_url(url)
+    tenant, client = annotations.get(devops.TENANT, ""), annotations.get(devops.CLIENT, "")
+    devops.check_application(tenant, client)
+    return f"{tenant}/{client}", partial(borrower.azure, tenant, client)
