@@ -76,6 +76,8 @@ async def produce(context: ClusterContext, attempt: Attempt[OCIRepository]) -> N
     if paths:
         raise TerminalError(meta.NOT_SERVED, served.message(paths))
     await artifacts.check_storage(context, attempt)
+    if attempt.artifact is None:
+        attempt.observed["url"] = ""
     repository = await remote.repository(context, obj)
     try:
         with context.metrics.fetch(obj.KIND):

@@ -7,7 +7,7 @@ one request for as long as a token lasts, and one more when it has to be renewed
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,7 @@ from sources.oci import challenges, transport
 from sources.oci.errors import ConnectionFailed, DeniedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from runtime.clock import Clock
     from sources.oci.challenges import Challenge
@@ -74,16 +74,19 @@ class Access:
         Raises:
             RegistryError: there was no answer, or no way to be authorized.
         """
-        url = await self._url(path)
-        await self._refresh()
-        sent = self._authorization
-        answer = await self._http.exchange(method, url, self._route, _headers(sent, accept))
-        if answer.status != HTTPStatus.UNAUTHORIZED or not await self._authorize(
-            answer.challenges, sent
-        ):
-            return answer
-        headers = _headers(self._authorization, accept)
-        return await self._http.exchange(method, url, self._route, headers)
+        with self._doubting():
+            url = await self._url(path)
+            await self._refresh()
+            sent = self._authorization
+            answer = await self._http.exchange(method, url, self._route, _headers(sent, accept))
+            if answer.status == HTTPStatus.BAD_REQUEST:
+                self._base = None  # what a server that speaks TLS answers to clear text
+            if answer.status != HTTPStatus.UNAUTHORIZED or not await self._authorize(
+                answer.challenges, sent
+            ):
+                return answer
+            headers = _headers(self._authorization, accept)
+            return await self._http.exchange(method, url, self._route, headers)
 
     @asynccontextmanager
     async def stream(self, path: str) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -104,6 +107,15 @@ class Access:
         headers = _headers(self._authorization, "*/*")
         async with self._http.open("GET", url, self._route, headers) as response:
             yield response
+
+    @contextmanager
+    def _doubting(self) -> Iterator[None]:
+        """Find the address anew the next time, where this one fails: it may speak TLS by then."""
+        try:
+            yield
+        except ConnectionFailed:
+            self._base = None
+            raise
 
     async def _url(self, path: str) -> URL:
         if self._base is None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
+import resource
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +64,17 @@ def writes(counts: dict[str, int]) -> dict[str, int]:
     """Leave out the one GET by which the test itself looks at the object."""
     assert counts.pop("get", 0) == 1
     return counts
+
+
+@contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """Have the system refuse every file of this process that grows beyond some bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 async def test_first_pull_stores_an_artifact_and_reports_it(source: Source) -> None:
@@ -342,39 +356,48 @@ async def test_archive_that_is_not_let_in_is_refused(source: Source) -> None:
     assert not list(source.desk.context.storage.root.iterdir())
 
 
+@pytest.mark.parametrize(
+    "text",
+    [random.Random(7).randbytes(1_500_000).hex(), "0" * 3_000_000],
+    ids=["packed", "unpacked"],
+)
 async def test_full_disk_leaves_nothing_half_written_and_recovers(
-    source: Source, monkeypatch: pytest.MonkeyPatch
+    source: Source, text: str
 ) -> None:
     source.push()
     await source.apply()
     await source.reconcile()
-    before = source.artifact
-    digest = source.push(files={"app.yaml": "a: 2\n"})
-    root = source.desk.context.storage.root
-    folder = source.file.parent
-    folder.chmod(0o500)
-    monkeypatch.setattr(source.desk.context.storage, "root", root / "full" / "nowhere")
-    (root / "full").write_text("a file where a folder should be")
-    await source.fails()
-    monkeypatch.undo()
-    folder.chmod(0o700)
-    assert source.conditions["Ready"][:2] == ("False", "ArchiveOperationFailed")
+    before, folder = source.artifact, source.file.parent
+    digest = source.push(files={"app.yaml": text})
+    with full_disk(1_000_000):
+        await source.fails()
+    status, reason, message = source.conditions["Ready"]
+    assert (status, reason) == ("False", "ArchiveOperationFailed")
+    assert message.startswith("unable to archive artifact to storage: ")
     assert source.conditions["StorageOperationFailed"][0] == "True"
-    assert {path.name for path in folder.iterdir()} == {
-        before["path"].rpartition("/")[2],
-        "latest.tar.gz",
-    }
+    assert source.artifact == before
+    kept = {before["path"].rpartition("/")[2], "latest.tar.gz"}
+    assert {path.name for path in folder.iterdir()} == kept
+    assert [path.name for path in source.desk.context.storage.root.iterdir()] == ["ocirepository"]
     await source.reconcile()
     assert source.artifact["revision"] == f"latest@{digest}"
+    assert set(source.conditions) == {"Ready", "ArtifactInStorage"}
 
 
 async def test_artifact_that_disappeared_is_pulled_again(source: Source) -> None:
     source.push()
     await source.apply()
     await source.reconcile()
-    source.file.unlink()
+    file, url = source.file, source.status["url"]
+    file.unlink()
+    await source.apply(ref={"tag": "nope"})
+    await source.fails()
+    assert not {"artifact", "url"} & source.status.keys()
+    assert "ArtifactInStorage" not in source.conditions
+    await source.apply(ref={"tag": "latest"})
     await source.reconcile()
     assert source.names() == ["app.yaml"]
+    assert source.status["url"] == url
     assert source.conditions["Ready"][0] == "True"
 
 

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import uuid
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from sources.oci.keychain import Login
 from tests.support import forwarder
 from tests.support.api import ManualClock
 from tests.support.oci import asking
-from tests.support.registry import LOGIN, Layer, Registry, tarball
+from tests.support.registry import LOGIN, Layer, Registry, free_port, tarball
 from tests.support.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -193,6 +194,21 @@ async def test_unknown_authority_is_refused_and_nothing_goes_out_in_clear(
             replace(within(locked, path), trust=trust, insecure=True), "latest"
         )
         assert found.digest
+
+
+async def test_registry_that_speaks_tls_from_now_on_is_found_again(
+    tmp_path: Path, path: str
+) -> None:
+    port = free_port()
+    async with asking() as ask:
+        for tls in (False, True):
+            with Registry(tmp_path / str(tls), tls=tls, port=port) as registry:
+                digest = registry.push(path, "latest", {"a": str(tls)})
+                trust = Trust(accepts_any=True)
+                repository = Repository(registry.name(path), trust=trust, insecure=True)
+                with suppress(errors.ConnectionFailed):  # of the address of before
+                    await ask.registries.resolve(repository, "latest")
+                assert (await ask.registries.resolve(repository, "latest")).digest == digest
 
 
 async def test_proxies_are_used_and_see_no_login(
