@@ -9,7 +9,7 @@ import pytest
 
 from runtime.errors import TerminalError
 from sources.bucket import listing
-from tests.support import faults, forwarder, reconciling
+from tests.support import disk, faults, forwarder, reconciling
 from tests.support.bucketsource import BucketSource
 
 if TYPE_CHECKING:
@@ -254,6 +254,37 @@ async def test_identity_of_a_cloud_is_not_served_and_named(source: BucketSource)
     assert ready[1] == "FieldNotServed"
     assert "spec.provider=aws without spec.secretRef" in ready[2]
     assert source.conditions["Stalled"][0] == "True"
+
+
+# A full disk ------------------------------------------------------------------------------------
+
+
+def noise(seed: bytes) -> bytes:
+    """Return content that no packing makes smaller than the disk."""
+    return hashlib.shake_256(seed).digest(200_000)
+
+
+async def test_full_disk_leaves_what_there_was_and_the_source_recovers(
+    source: BucketSource,
+) -> None:
+    await source.apply()
+    await source.reconcile()
+    before = source.status["artifact"]
+    source.box.put("large", noise(b"1"))
+    with disk.full():
+        await source.fails()
+    reason, text = source.conditions["StorageOperationFailed"][1:]
+    assert reason == "ArchiveOperationFailed"
+    assert text.startswith("unable to archive artifact to storage: ")
+    assert source.conditions["Ready"] == ("False", reason, text)
+    assert source.status["artifact"] == before
+    listed = {path.name for path in source.file.parent.iterdir()}
+    assert listed == {source.file.name, "latest.tar.gz"}
+    assert source.file.with_name("latest.tar.gz").resolve() == source.file
+    await source.reconcile()
+    assert source.conditions["Ready"][0] == "True"
+    assert "StorageOperationFailed" not in source.conditions
+    assert source.names() == ["app.yaml", "base/b.yaml", "large"]
 
 
 # Keys that are lent -----------------------------------------------------------------------------

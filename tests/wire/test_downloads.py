@@ -20,7 +20,7 @@ from sources import download, web
 from sources.auth import tls
 from sources.download import DownloadError, Downloads
 from sources.untar import Limits
-from tests.support import blocking, faults
+from tests.support import blocking, disk, faults
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -183,6 +183,18 @@ async def test_fetch_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
         task.cancel()
         await asyncio.wait([task])
         assert each.names() == []
+
+
+async def test_full_disk_leaves_nothing_and_passes(tmp_path: Path) -> None:
+    body = hashlib.shake_256(b"x").digest(90_000)
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    async with shelf(tmp_path, lambda _: [faults.answer(body)]) as each:
+        with disk.full(), pytest.raises(OSError, match="too large"):
+            await each.files(digest)
+        assert each.names() == []
+        with pytest.raises(OSError, match="damaged"):  # it is here now, and no archive
+            await each.files(digest)
+        assert each.names() == [digest.replace(":", "-")]
 
 
 async def test_only_the_last_used_files_are_kept(

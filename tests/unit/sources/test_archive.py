@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import io
 import tarfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from sources import storage, untar
 from sources.archive import ArchiveTree
+from tests.support import disk
 from tests.support.api import ManualClock
 from tests.support.kustomizer import MemoryTree
 
@@ -120,6 +122,27 @@ def test_store_keeps_few_trees_unpacked(tmp_path: Path) -> None:
     assert open_files() == before + storage.ARCHIVES
     store.remove(storage.Owner("Bucket", "ns", f"a{storage.ARCHIVES}"))
     assert open_files() == before + storage.ARCHIVES - 1
+
+
+def test_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    store = storage.Storage(tmp_path, "host", ManualClock())
+    kept = put(store, "a")
+    owner = storage.Owner("Bucket", "ns", "a")
+    large = MemoryTree({"large": hashlib.shake_256(b"x").digest(200_000)})
+    with disk.full(), pytest.raises(OSError, match="too large"):
+        store.put(owner, "2.tar.gz", "sha256:2", large)
+    with disk.full(), pytest.raises(OSError, match="too large"):
+        store.put_file(owner, "3.tgz", "sha256:3", io.BytesIO(large.read("large")))
+    assert [path.name for path in (tmp_path / owner.folder).iterdir()] == ["1.tar.gz"]
+    assert store.holds(kept)
+    store.put(owner, "2.tar.gz", "sha256:2", large)
+
+
+def test_full_disk_while_unpacking_passes(tmp_path: Path) -> None:
+    tree = ArchiveTree(packed(tmp_path / "a.tar.gz", {"a": "0" * 200_000}), tmp_path)
+    with disk.full(), pytest.raises(OSError, match="too large"):
+        tree.entries()
+    assert tree.read("a") == b"0" * 200_000
 
 
 def test_artifact_of_another_digest_under_the_same_name_is_another_tree(tmp_path: Path) -> None:
