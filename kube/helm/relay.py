@@ -9,11 +9,12 @@ kept in, and its writes carry our field manager.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import re
 import secrets
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -23,7 +24,7 @@ from kube import errors
 from kube.transport import Media
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from kube.client import Client
 
@@ -79,12 +80,14 @@ async def lending(client: Client, move: Move) -> AsyncIterator[str]:
         OSError: there is no free port.
     """
     key = f"/{secrets.token_urlsafe(32)}"
+    passing: set[asyncio.Task[object]] = set()
 
     async def handle(request: web.Request) -> web.StreamResponse:
         given, target = request.raw_path[: len(key)], request.raw_path[len(key) :]
         if not hmac.compare_digest(given.encode(), key.encode()):
             return web.Response(status=403)
-        return await _pass(client, move, request, target)
+        with _noted(passing):
+            return await _pass(client, move, request, target)
 
     app = web.Application(client_max_size=MAX_BODY)
     app.router.add_route("*", "/{path:.*}", handle)
@@ -95,6 +98,26 @@ async def lending(client: Client, move: Move) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}{key}"
     finally:
         await runner.cleanup()
+        await _end(passing)
+
+
+@contextmanager
+def _noted(passing: set[asyncio.Task[object]]) -> Iterator[None]:
+    """Remember the current task for as long as it passes a request on."""
+    task = cast("asyncio.Task[object]", asyncio.current_task())
+    passing.add(task)
+    try:
+        yield
+    finally:
+        passing.discard(task)
+
+
+async def _end(passing: set[asyncio.Task[object]]) -> None:
+    """End what the program left open: a watch has no end of its own."""
+    for task in passing:
+        task.cancel()
+    if passing:
+        await asyncio.wait(tuple(passing))
 
 
 async def _pass(
