@@ -113,7 +113,7 @@ async def test_warn_tells_and_leaves(world: World) -> None:
     assert condition(item, meta.READY)[0] == "True"
     assert await data_of(world) == {"k": "edited"}
     await edit(world, k="v")
-    item = await world.until("demo", lambda each: condition(each, meta.DRIFTED)[0] == "False")  # type: ignore[arg-type]
+    item = await world.until("demo", releaser.shows(meta.DRIFTED, "False"))
     assert [each.reason for each in world.events].count("DriftDetected") == 1
 
 
@@ -135,7 +135,7 @@ async def test_detection_that_is_switched_off_takes_its_condition_along(world: W
     await world.release("demo", driftDetection={"mode": "warn"})
     await world.until("demo", ready)
     await edit(world, k="edited")
-    await world.until("demo", lambda each: condition(each, meta.DRIFTED)[0] == "True")  # type: ignore[arg-type]
+    await world.until("demo", releaser.shows(meta.DRIFTED, "True"))
     await world.release("demo", driftDetection={"mode": "disabled"})
     item = await world.until("demo", ready)
     assert condition(item, meta.DRIFTED) == ("", "", "")

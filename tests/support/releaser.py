@@ -30,8 +30,9 @@ from api.oci import OCIRepository
 from daemon import kinds, settings, wiring
 from daemon.engine import Engine
 from daemon.shared import Shared
-from kube import auth, references
+from kube import auth, errors, references
 from kube.client import Client
+from kube.helm.storage import ReleaseStorage
 from kube.objects import GVK, Resource
 from reconcilers.context import Tools
 from runtime import conditions
@@ -44,7 +45,7 @@ from sources.storage import Owner
 from tests.support import helmcharts, helming, kustomizer, reconciling
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
     from devcluster.access import Access
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 
 CLUSTER = "test"
 KIND = kinds.HELM_RELEASE
-WAIT_S = 60.0
+WAIT_S = 45.0
 """How long anything may take before a test fails."""
 CHART = "chart"
 """The name of the OCIRepository that offers the chart unless a test says otherwise."""
@@ -229,17 +230,28 @@ class World:
         assert found is not None
         return found
 
+    async def holds_soon(self, is_so: Callable[[], Awaitable[bool]]) -> None:
+        """Ask the cluster again and again until something is so."""
+        try:
+            async with asyncio.timeout(WAIT_S):
+                while not await is_so():  # noqa: ASYNC110 - nothing tells of other objects
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            items = self.context.informer(HelmRelease).items()
+            shown = {item.metadata.name: item.status.conditions for item in items}
+            raise AssertionError(f"not so: {shown}") from None
+
     async def until_gone(self, kind: str, name: str, namespace: str = "") -> None:
         """Wait until an object is not there any more."""
-        from kube import errors
 
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                try:
-                    await self.live(kind, name, namespace)
-                except errors.NotFound:
-                    return
-                await asyncio.sleep(0.05)
+        async def is_gone() -> bool:
+            try:
+                await self.live(kind, name, namespace)
+            except errors.NotFound:
+                return True
+            return False
+
+        await self.holds_soon(is_gone)
 
     def requests(self) -> dict[tuple[str, str], int]:
         """Return what has been asked of the API server so far, watches left aside."""
@@ -359,6 +371,21 @@ def stalled(reason: str) -> Callable[[HelmRelease | None], bool]:
     return is_so
 
 
+def shows(type_: str, status: str) -> Callable[[HelmRelease | None], bool]:
+    """Whether a condition of a HelmRelease has a status."""
+    return lambda item: item is not None and condition(item, type_)[0] == status
+
+
 def gone(item: HelmRelease | None) -> bool:
     """Whether there is no such HelmRelease any more."""
     return item is None
+
+
+async def lock(world: World, name: str, status: str) -> None:
+    """Leave the newest record of a release pending, as a daemon does that is killed."""
+    storage = ReleaseStorage(
+        world.context.client, world.namespace, world.context.clock, world.context.threads
+    )
+    last = await storage.last(name)
+    assert last is not None
+    await storage.update(last.with_info(status=status))
