@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
+import re
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
 from runtime.errors import TerminalError
 from sources.bucket import listing
@@ -254,6 +258,74 @@ async def test_identity_of_a_cloud_is_not_served_and_named(source: BucketSource)
     assert ready[1] == "FieldNotServed"
     assert "spec.provider=aws without spec.secretRef" in ready[2]
     assert source.conditions["Stalled"][0] == "True"
+
+
+LISTING = (
+    b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key>"
+    b"<ETag>&quot;1&quot;</ETag><Size>10</Size></Contents></ListBucketResult>"
+)
+CONFIRM, FETCH = "failed to confirm existence of '{}' bucket: ", "fetch from bucket '{}' failed: "
+
+
+def serving(listing: bytes, content: bytes = b"") -> Any:
+    """Answer listings and objects, each with bytes of its own."""
+    return lambda head: [listing if "list-type=2" in head else content]
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        (
+            serving(faults.answer(b"", "307 Temporary Redirect", "Location: http://other/box")),
+            f"{CONFIRM}.* which redirects to http://other/box and is not followed there",
+        ),
+        (serving(faults.answer(b"<html>")), f"{CONFIRM}not the XML it should be"),
+        (
+            serving(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n<ListBucket"),
+            f"{CONFIRM}.* broke off after 11 bytes",
+        ),
+        (
+            serving(
+                faults.answer(LISTING),
+                b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 10\r\n\r\n0123',
+            ),
+            f"{FETCH}failed to get 'a' object: .* broke off after 4 bytes",
+        ),
+        (
+            serving(faults.answer(LISTING), b'HTTP/1.1 200 OK\r\nETag: "1"\r\n\r\n0123'),
+            f"{FETCH}failed to get 'a' object: it ended after 4 of 10 bytes",
+        ),
+        (
+            serving(faults.answer(LISTING), faults.answer(b"", "403 Forbidden")),
+            f"{FETCH}failed to get 'a' object: .* answered 403 Forbidden",
+        ),
+    ],
+    ids=["redirect", "no listing", "short listing", "short object", "no length", "no right"],
+)
+async def test_store_that_does_not_do_as_it_should_is_told(
+    source: BucketSource, script: Any, text: str
+) -> None:
+    async with faults.running(script) as store:
+        await source.apply(endpoint=store.endpoint)
+        await source.fails()
+    reason, message = failed(source)
+    assert reason == "BucketOperationFailed"
+    assert re.fullmatch(f"{text.format(source.box.name)}.*", message)
+    assert "artifact" not in source.status
+
+
+async def test_expired_certificate_is_told(source: BucketSource) -> None:
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    since = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    pair = authority.issue_cert(
+        "127.0.0.1", not_before=since, not_after=since + dt.timedelta(days=1)
+    )
+    pair.configure_cert(context)
+    await source.secret("certs", **{"ca.crt": authority.cert_pem.bytes().decode()})
+    async with faults.running(serving(b""), context) as store:
+        await source.apply(endpoint=store.endpoint, insecure=False, certSecretRef={"name": "certs"})
+        await source.fails()
+    assert failed(source)[1].endswith("is not accepted: certificate has expired")
 
 
 # A full disk ------------------------------------------------------------------------------------
