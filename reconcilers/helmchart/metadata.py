@@ -145,8 +145,8 @@ def write(part: Metadata | Lock) -> bytes:
 
 def _decode(content: bytes, name: str, type_: type[P]) -> P:
     try:
-        value = manifests.load(content) or {}
-        return msgspec.convert(_texts(value), type_)
+        value = manifests.load(content)
+        return msgspec.convert(_texts({} if value is None else value), type_)
     except manifests.ManifestError as err:
         raise ChartError(f"cannot load {name}: {err}") from err
     except msgspec.ValidationError as err:
