@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from kube import manifests
+from reconcilers.helmchart import values
 from sources import semver
 from sources.helm.errors import ChartError
 
@@ -140,7 +141,7 @@ def write(part: Metadata | Lock) -> bytes:
         each.setdefault("repository", "")
     if isinstance(part, Metadata) and part.api_version == V1:
         plain.pop("dependencies", None)  # which such a chart has in requirements.yaml
-    return manifests.dump(_sorted(plain))
+    return manifests.dump(values.in_order(plain))
 
 
 def _decode(content: bytes, name: str, type_: type[P]) -> P:
@@ -204,9 +205,3 @@ def _clean(text: str) -> str:
         return text
     spaced = (" " if each.isspace() else each for each in text)
     return "".join(each for each in spaced if each.isprintable())
-
-
-def _sorted(value: Any) -> Any:  # noqa: ANN401 - a tree of JSON
-    if isinstance(value, dict):
-        return {key: _sorted(value[key]) for key in sorted(value)}
-    return [_sorted(each) for each in value] if isinstance(value, (list, tuple)) else value

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from api.charts import HelmRepository
     from reconcilers.context import ClusterContext
-    from sources.helm.repositories import Repository
+    from sources.helm.server import Repository
     from sources.oci.client import Repository as Registry
 
 CHART_LAYER: Final = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"

@@ -72,7 +72,7 @@ def merge_files(
             except ChartError as err:
                 raise ChartError(f"unmarshaling values from '{path}' failed: {err}") from err
             found.append(path)
-    return manifests.dump(_sorted(merged)) if merged else b"", tuple(found)
+    return manifests.dump(in_order(merged)) if merged else b"", tuple(found)
 
 
 def normalise(path: str) -> str:
@@ -80,7 +80,8 @@ def normalise(path: str) -> str:
     return posixpath.normpath(f"/{path}").lstrip("/")
 
 
-def _sorted(value: Any) -> Any:  # noqa: ANN401 - a tree of JSON
+def in_order(value: Any) -> Any:  # noqa: ANN401 - a tree of JSON
+    """Return a tree with the keys of each mapping in order, as Go writes them."""
     if isinstance(value, dict):
-        return {key: _sorted(value[key]) for key in sorted(value)}
-    return [_sorted(each) for each in value] if isinstance(value, list) else value
+        return {key: in_order(value[key]) for key in sorted(value)}
+    return [in_order(each) for each in value] if isinstance(value, (list, tuple)) else value

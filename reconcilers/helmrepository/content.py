@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from api.charts import HelmRepository
     from reconcilers.context import ClusterContext
     from reconcilers.source.attempt import Attempt
-    from sources.helm.repositories import Index, Repository
+    from sources.helm.repositories import Index
+    from sources.helm.server import Repository
 
 INDEXATION_FAILED: Final = "IndexationFailed"
 UP_TO_DATE: Final = "ArtifactUpToDate"

@@ -17,7 +17,7 @@ from runtime.errors import TerminalError
 from sources.auth import basic, tls
 from sources.auth.errors import CredentialsError
 from sources.helm import urls
-from sources.helm.repositories import Repository
+from sources.helm.server import Repository
 from sources.oci import client, keychain, names
 
 if TYPE_CHECKING:

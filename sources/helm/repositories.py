@@ -4,55 +4,36 @@ An index is downloaded only when it changed, as the server's ``ETag`` and ``Last
 and once for everything that names the repository with the same credentials. What was downloaded
 lies on disk, converted, and holds no memory; the files may be deleted at any time.
 
-Credentials and the client's certificate go to the origin of the repository and nowhere else, unless
-it is told to pass them to the hosts that the index names; redirects never take them elsewhere.
-
 Everything that goes wrong between us and a server is a `sources.oci.errors.RegistryError`, as with
 registries.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
-import shutil
 import sys
 import tempfile
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-from yarl import URL
-
-from api import durations
 from runtime import process, retry
-from sources.auth import basic, tls
-from sources.helm import convert, urls
-from sources.oci import joint, transport
-from sources.oci.errors import (
-    ConnectionFailed,
-    ContentError,
-    DeniedError,
-    NotFoundError,
-    RegistryError,
-    ThrottledError,
-)
+from sources.helm import convert, kept, server, urls
+from sources.oci import joint
+from sources.oci.errors import ConnectionFailed, ContentError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
     from typing import IO
 
-    import aiohttp
+    from yarl import URL
 
     from runtime.clock import Clock
     from runtime.limits import Processes, Threads
-    from sources.auth.basic import Credentials
-    from sources.auth.proxy import Proxy
     from sources.helm.index import Entry
+    from sources.helm.server import Repository
 
 INDEX_BYTES: Final = 50 * 2**20
 """Bytes that an index may have, as in Flux."""
@@ -64,31 +45,6 @@ _LARGE_BYTES: Final = 2**20
 """Indexes above this are converted in a child process, whose memory goes back to the system."""
 _CONVERTING_S: Final = 300.0
 _WRITE_BYTES: Final = 256 * 1024
-_PASSING: Final = frozenset({500, 502, 503, 504})
-_STATE: Final = "state.json"
-_FORMAT: Final = 1
-"""To be changed with what `convert` writes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Repository:
-    """A chart repository and how to talk to it."""
-
-    url: str
-    """HTTP(S), normalised, without user information; see `urls.normalise`."""
-    credentials: Credentials = basic.ANONYMOUS
-    passes_credentials: bool = False
-    """Whether hosts that the index names get the credentials too."""
-    proxy: Proxy | None = None
-    timeout_s: float = 60.0
-    """Seconds that each operation may take."""
-
-    @property
-    def key(self) -> str:
-        """A name for what is shared by everything with this URL and these credentials."""
-        through = self.proxy.identity if self.proxy else b""
-        parts = (self.url.encode(), self.credentials.identity.encode(), through)
-        return tls.digest(b"helm-repository", *parts).hex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +61,6 @@ class Index:
     def hex(self) -> str:
         """The digest without its algorithm."""
         return self.revision.partition(":")[2]
-
-
-class _State(msgspec.Struct):
-    """What is known of the index that lies beside."""
-
-    format: int
-    revision: str
-    etag: str = ""
-    last_modified: str = ""
 
 
 class Repositories:
@@ -133,13 +80,13 @@ class Repositories:
         self._threads = threads
         self._processes = processes
         self._clock = clock
-        self._http = transport.Transport(threads)
+        self._server = server.Server(threads)
         self._fetching: joint.Joint[Index] = joint.Joint()
         self._is_swept = False
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._http.aclose()
+        await self._server.aclose()
 
     async def index(self, repository: Repository) -> Index:
         """Return the repository's index as it is now.
@@ -152,7 +99,8 @@ class Repositories:
         """
         if not self._is_swept:
             self._is_swept = True
-            await self._threads.run(self._sweep)
+            oldest = self._clock.now().timestamp() - UNUSED_S
+            await self._threads.run(kept.sweep, self._directory, oldest)
         return await self._fetching.call(repository.key, lambda: self._index(repository))
 
     async def chart(self, repository: Repository, entry: Entry) -> bytes:
@@ -166,14 +114,14 @@ class Repositories:
             raise ContentError(f"chart '{entry.name}' has no downloadable URLs")
         url = urls.resolve(repository.url, entry.urls[0])
         content = bytearray()
-        async with _within(repository, url):
+        async with server.within(repository, url):
             await self._receive(repository, url, CHART_BYTES, content)
         expected = entry.digest.removeprefix("sha256:").lower()
         found = hashlib.sha256(content).hexdigest()
         if expected and found != expected:
             raise ContentError(
-                f"{_shown(url)} has the digest sha256:{found}, and not sha256:{expected} as the "
-                "index says; update the index, or the chart in it"
+                f"{server.shown(url)} has the digest sha256:{found}, and not sha256:{expected} as "
+                "the index says; update the index, or the chart in it"
             )
         return bytes(content)
 
@@ -193,44 +141,46 @@ class Repositories:
             folder: where it is kept.
             downloaded: a file to download to.
         """
-        known = await self._threads.run(_read_state, folder)
+        known = await self._threads.run(kept.read, folder)
         url = urls.index_of(repository.url)
-        async with _within(repository, url):
-            found = await self._download(repository, url, downloaded, _conditions(known))
+        async with server.within(repository, url):
+            found = await self._download(
+                repository, url, downloaded, known.conditions if known else {}
+            )
         state = found or known
         if state is None:
-            raise ConnectionFailed(f"{_shown(url)} is said to be unchanged, unasked")
-        target = folder / f"{state.revision}.json"
-        if known is None or known.revision != state.revision:
+            raise ConnectionFailed(f"{server.shown(url)} is said to be unchanged, unasked")
+        target = folder / state.file
+        if known is None or known.digest != state.digest:
             await self._convert(downloaded, target)
         if found is None:
-            await self._threads.run(os.utime, folder / _STATE)  # for `_sweep`
+            await self._threads.run(os.utime, folder / kept.STATE)  # for `_sweep`
         else:
-            await self._threads.run(_write_state, folder, found, known)
-        return Index(target, f"sha256:{state.revision}")
+            await self._threads.run(kept.write, folder, found, known)
+        return Index(target, f"sha256:{state.digest}")
 
     async def _download(
         self, repository: Repository, url: URL, target: Path, conditions: Mapping[str, str]
-    ) -> _State | None:
+    ) -> kept.State | None:
         """Write an index to a file, unless it is the one we know; None where it is."""
 
-        async def once() -> _State | None:
+        async def once() -> kept.State | None:
             file = await self._threads.run(target.open, "wb")
             try:
                 return await self._receive_index(repository, url, file, conditions)
             finally:
                 await self._threads.run(file.close)
 
-        return await retry.idempotent(once, on=_may_pass)
+        return await retry.idempotent(once, on=server.may_pass)
 
     async def _receive_index(
         self, repository: Repository, url: URL, file: IO[bytes], conditions: Mapping[str, str]
-    ) -> _State | None:
+    ) -> kept.State | None:
         digest, pending = hashlib.sha256(), bytearray()
-        async with self._open(repository, url, conditions) as response:
+        async with self._server.open(repository, url, conditions) as response:
             if response.status == HTTPStatus.NOT_MODIFIED:
                 return None
-            async for chunk in _chunks(response, url, INDEX_BYTES):
+            async for chunk in server.chunks(response, url, INDEX_BYTES):
                 digest.update(chunk)
                 pending += chunk
                 if len(pending) >= _WRITE_BYTES:
@@ -239,36 +189,18 @@ class Repositories:
             etag = response.headers.get("ETag", "")
             modified = response.headers.get("Last-Modified", "")
         await self._threads.run(file.write, bytes(pending))
-        return _State(_FORMAT, digest.hexdigest(), etag, modified)
+        return kept.State(kept.FORMAT, digest.hexdigest(), etag, modified)
 
     async def _receive(
         self, repository: Repository, url: URL, limit: int, content: bytearray
     ) -> None:
         async def once() -> None:
             content.clear()
-            async with self._open(repository, url, {}) as response:
-                async for chunk in _chunks(response, url, limit):
+            async with self._server.open(repository, url, {}) as response:
+                async for chunk in server.chunks(response, url, limit):
                     content.extend(chunk)
 
-        await retry.idempotent(once, on=_may_pass)
-
-    @asynccontextmanager
-    async def _open(
-        self, repository: Repository, url: URL, headers: Mapping[str, str]
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request with what the server may see, and lend an answer that is a success."""
-        credentials = repository.credentials
-        trusted = repository.passes_credentials or url.origin() == URL(repository.url).origin()
-        trust = credentials.trust
-        if trusted and credentials.authorization:
-            headers = {**headers, "Authorization": credentials.authorization}
-        if not trusted:
-            trust = replace(trust, certificate=b"", key=b"")
-        route = transport.Route(trust, repository.proxy)
-        async with self._http.open("GET", url, route, headers) as response:
-            if response.status not in {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED}:
-                raise _refusal(response, url, is_anonymous="Authorization" not in headers)
-            yield response
+        await retry.idempotent(once, on=server.may_pass)
 
     async def _convert(self, source: Path, target: Path) -> None:
         """Convert an index, here or beside; the target appears whole or not at all.
@@ -302,100 +234,6 @@ class Repositories:
             raise convert.InvalidIndexError(last)
         if done.returncode:
             raise OSError(f"the index could not be converted: {last}")
-
-    def _sweep(self) -> None:
-        """Delete the indexes that nobody asked for in a week."""
-        oldest = self._clock.now().timestamp() - UNUSED_S
-        for state in self._directory.glob(f"*/{_STATE}"):
-            if state.stat().st_mtime < oldest:
-                shutil.rmtree(state.parent, ignore_errors=True)
-
-
-@asynccontextmanager
-async def _within(repository: Repository, url: URL) -> AsyncIterator[None]:
-    """Give an operation the seconds that it may take."""
-    try:
-        async with asyncio.timeout(repository.timeout_s):
-            yield
-    except TimeoutError as err:
-        limit = durations.format_go(repository.timeout_s)
-        raise ConnectionFailed(f"failed to fetch {_shown(url)} : not done after {limit}") from err
-
-
-async def _chunks(response: aiohttp.ClientResponse, url: URL, limit: int) -> AsyncIterator[bytes]:
-    size = response.content_length or 0
-    too_large = ContentError(f"{_shown(url)} exceeds the maximum size of {limit} bytes")
-    if size > limit:
-        raise too_large
-    size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > limit:
-            raise too_large
-        yield chunk
-
-
-class _PassingError(ConnectionFailed):
-    """A status that a server has while it restarts."""
-
-
-def _refusal(response: aiohttp.ClientResponse, url: URL, *, is_anonymous: bool) -> RegistryError:
-    """Return what a status other than success means."""
-    try:
-        phrase = HTTPStatus(response.status).phrase
-    except ValueError:
-        phrase = ""
-    text = f"failed to fetch {_shown(url)} : {response.status} {phrase}".rstrip()
-    match response.status:
-        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            said = "it was asked without credentials" if is_anonymous else "credentials refused"
-            return DeniedError(f"{text} ({said})")
-        case HTTPStatus.NOT_FOUND:
-            return NotFoundError(text)
-        case HTTPStatus.TOO_MANY_REQUESTS:
-            wait = response.headers.get("Retry-After", "")
-            return ThrottledError(text, min(3600.0, float(wait)) if wait.isdecimal() else None)
-        case status if status in _PASSING:
-            return _PassingError(text)
-        case _:
-            return ConnectionFailed(text)
-
-
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, _PassingError) or transport.may_pass(error)
-
-
-def _shown(url: URL) -> str:
-    """Return a URL as messages may have it: a query may be a secret."""
-    return urls.shown(str(url))
-
-
-def _conditions(state: _State | None) -> dict[str, str]:
-    if state is None:
-        return {}
-    pairs = (("If-None-Match", state.etag), ("If-Modified-Since", state.last_modified))
-    return {name: value for name, value in pairs if value}
-
-
-def _read_state(folder: Path) -> _State | None:
-    """Return what is known of the index that is here; None where there is none to use."""
-    try:
-        state = msgspec.json.decode((folder / _STATE).read_bytes(), type=_State)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    is_here = (folder / f"{state.revision}.json").is_file()
-    return state if state.format == _FORMAT and is_here else None
-
-
-def _write_state(folder: Path, state: _State, before: _State | None) -> None:
-    """Note which index is here now, and delete those before the one before it."""
-    written = folder / f".{_STATE}"
-    written.write_bytes(msgspec.json.encode(state))
-    written.replace(folder / _STATE)
-    kept = {f"{each.revision}.json" for each in (state, before) if each}
-    for path in folder.glob("*.json"):
-        if path.name not in {*kept, _STATE}:
-            path.unlink(missing_ok=True)
 
 
 def _scratch(folder: Path) -> Path:

@@ -22,7 +22,8 @@ from sources.auth.proxy import Proxy
 from sources.auth.tls import Trust
 from sources.helm import index, repositories
 from sources.helm.convert import InvalidIndexError
-from sources.helm.repositories import Repositories, Repository
+from sources.helm.repositories import Repositories
+from sources.helm.server import Repository
 from sources.oci.errors import ContentError, DeniedError, NotFoundError, RegistryError
 from tests.support import chartserver, forwarder, helming
 
