@@ -7,6 +7,7 @@ condition later.
 from __future__ import annotations
 
 import base64
+import functools
 import re
 import sys
 from pathlib import Path
@@ -204,10 +205,10 @@ def _reader(kind: str, data: Mapping[str, bytes]) -> Callable[[Mapping[str, byte
     """Return what the daemon reads such a Secret with."""
     if kind == "github-app":
         return github_app.from_secret
-    readers = {
+    readers: dict[str, Callable[[Mapping[str, bytes], str], object]] = {
         "oci": keychain.from_secret,
         "tls": tls.from_cert_secret,
-        "proxy": proxy.from_secret,
+        "proxy": functools.partial(proxy.from_secret, allows_socks=True),
     }
     if kind in readers:
         return readers[kind]

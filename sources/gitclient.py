@@ -29,8 +29,9 @@ from dulwich.objects import ObjectID
 from dulwich.protocol import Protocol, pkt_line
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ProxyError
 
-from sources import gitpack
+from sources import gitpack, socks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -133,6 +134,19 @@ _current: ContextVar[Abort | None] = ContextVar("abort", default=None)
 
 class _Watched(HTTPConnection):
     """Tells the `Abort` in charge which socket a request is about to wait for."""
+
+    socks: Proxy | None = None
+    """The SOCKS proxy on the way."""
+
+    def _new_conn(self) -> socket.socket:
+        if self.socks is None:
+            return super()._new_conn()
+        abort = _current.get()
+        watch = abort.watch if abort else lambda _sock: None
+        try:
+            return socks.connect(self.socks, self.host, self.port or 0, CONNECT_S, watch)
+        except OSError as err:
+            raise ProxyError(f"the proxy does not lead to {self.host}", err) from err
 
     def connect(self) -> None:
         super().connect()
@@ -307,11 +321,26 @@ def _pool(ssl_context: SSLContext | None, proxy: Proxy | None) -> urllib3.PoolMa
         ),
         "ssl_context": ssl_context,
     }
-    if proxy is None:
+    if proxy is None or proxy.is_socks:
         return urllib3.PoolManager(**options)
     return urllib3.ProxyManager(
         proxy.address, proxy_headers=proxy.headers, proxy_ssl_context=ssl_context, **options
     )
+
+
+def _pool_classes(proxy: Proxy | None) -> dict[str, type[HTTPConnectionPool]]:
+    """Return what makes connections, all by way of a proxy if it speaks SOCKS."""
+    classes: dict[str, type[HTTPConnectionPool]] = {"http": _Pool, "https": _TlsPool}
+    if proxy is None or not proxy.is_socks:
+        return classes
+    return {
+        scheme: type(pool.__name__, (pool,), {"ConnectionCls": _through(proxy, pool.ConnectionCls)})
+        for scheme, pool in classes.items()
+    }
+
+
+def _through(proxy: Proxy, connection: type[Any]) -> type[Any]:
+    return type(connection.__name__, (connection,), {"socks": proxy})
 
 
 def named(refs: Mapping[Any, bytes | None]) -> Refs:
@@ -339,7 +368,7 @@ class Remote:
         self.authorization = ""
         """The ``Authorization`` header of the requests to come; empty for none."""
         self._pool = _pool(ssl_context, proxy)
-        self._pool.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        self._pool.pool_classes_by_scheme = _pool_classes(proxy)
         self._path = urlsplit(url).path
         self._known = _Known()
 

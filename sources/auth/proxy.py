@@ -11,16 +11,18 @@ from sources.auth import basic, errors, tls
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_SOCKS: Final = "socks5"
+_SCHEMES: Final = ("http", "https", _SOCKS)
 ADDRESS_LENGTH: Final = 2048
 """Characters that an address may have, as in Flux."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy, reached in clear or over TLS."""
+    """An HTTP proxy, reached in clear or over TLS, or a SOCKS proxy."""
 
     address: str
-    """``http://`` or ``https://``, without user information."""
+    """``http://``, ``https://`` or ``socks5://``, without user information."""
     username: str = ""
     password: str = field(default="", repr=False)
 
@@ -36,6 +38,11 @@ class Proxy:
         return self.address.startswith("https:")
 
     @property
+    def is_socks(self) -> bool:
+        """Whether it speaks SOCKS5, which only Git over HTTP(S) goes through."""
+        return self.address.startswith("socks5:")
+
+    @property
     def headers(self) -> dict[str, str]:
         """What to send to the proxy, and to nobody else."""
         if not self.username:
@@ -43,12 +50,13 @@ class Proxy:
         return {"Proxy-Authorization": basic.header(self.username, self.password)}
 
 
-def from_secret(data: Mapping[str, bytes], name: str) -> Proxy:
+def from_secret(data: Mapping[str, bytes], name: str, *, allows_socks: bool = False) -> Proxy:
     """Read the proxy that a Secret names.
 
     Args:
         data: the Secret's decoded ``data``.
         name: ``namespace/name``, for messages.
+        allows_socks: whether who is to use it can go through a SOCKS proxy.
 
     Raises:
         CredentialsError: there is no address, or none that is served.
@@ -62,18 +70,17 @@ def from_secret(data: Mapping[str, bytes], name: str) -> Proxy:
         )
     try:
         parts = urlsplit(address)
-        is_served = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        is_address = bool(parts.hostname) and parts.port != 0
     except ValueError:
-        is_served = False
-        parts = urlsplit("")
-    if parts.scheme == "socks5":
+        parts, is_address = urlsplit(""), False
+    if not is_address or parts.scheme not in _SCHEMES:
         raise errors.CredentialsError(
-            f"proxy secret '{name}': socks5 is not served by this version of gitopsd; "
-            "name an http:// or https:// proxy"
+            f"invalid proxy secret '{name}': 'address' is no http://, https:// or socks5:// address"
         )
-    if not is_served:
+    if parts.scheme == _SOCKS and not allows_socks:
         raise errors.CredentialsError(
-            f"invalid proxy secret '{name}': 'address' is no http:// or https:// address"
+            f"proxy secret '{name}': a socks5 proxy is served for Git repositories over http and "
+            "https only; name an http:// or https:// proxy"
         )
     username, password = basic.text(data, "username", name), basic.text(data, "password", name)
     bare = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
 
 @dataclass
@@ -69,11 +69,12 @@ class Forwarder:
             self.heads.append(passed)
             upstream_out.write(passed.encode())
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_copy(reader, upstream_out))
-            tasks.create_task(_copy(upstream_in, writer))
+            tasks.create_task(copy(reader, upstream_out))
+            tasks.create_task(copy(upstream_in, writer))
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass on what comes until it ends, then close."""
     try:
         with suppress(OSError):
             while data := await reader.read(65536):
@@ -88,17 +89,25 @@ async def running(login: tuple[str, str] | None = None) -> AsyncIterator[Forward
     """Run one on a free port of 127.0.0.1."""
     pair = base64.b64encode(":".join(login).encode()).decode() if login else ""
     proxy = Forwarder(f"Basic {pair}" if pair else "")
+    async with serving(proxy.serve) as proxy.port:
+        yield proxy
+
+
+@asynccontextmanager
+async def serving(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]],
+) -> AsyncIterator[int]:
+    """Serve on a free port of 127.0.0.1, which is returned; what is open then ends with it."""
     connections: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(proxy.serve(reader, writer))
+        task = asyncio.create_task(serve(reader, writer))
         connections.add(task)
         task.add_done_callback(connections.discard)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    proxy.port = server.sockets[0].getsockname()[1]
     try:
-        yield proxy
+        yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
         for task in list(connections):

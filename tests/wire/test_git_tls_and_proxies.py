@@ -16,7 +16,7 @@ from sources.auth.basic import Credentials
 from sources.auth.errors import CredentialsError
 from sources.auth.proxy import Proxy
 from sources.auth.tls import Trust
-from tests.support import forwarder, gitfetch, github
+from tests.support import forwarder, gitfetch, github, socksproxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,6 +142,63 @@ async def test_proxy_that_is_away_is_named(secure: GitServer, tmp_path: Path) ->
     )
     async with gitfetch.running(tmp_path / "stores") as fetching:
         with pytest.raises(TransientError, match=r"cannot connect to the proxy: .*refused"):
+            await fetching.commit(repository)
+
+
+@pytest.mark.parametrize("login", [None, ("p", "w")])
+async def test_socks_proxy_leads_to_servers_that_it_alone_can_name(
+    secure: GitServer, clear: GitServer, tmp_path: Path, login: tuple[str, str] | None
+) -> None:
+    async with (
+        socksproxy.running(login) as through,
+        gitfetch.running(tmp_path / "stores") as fetching,
+    ):
+        proxy = Proxy(through.address, *(login or ()))
+        trusted = Credentials("ada", "secret", trust=Trust(secure.ca))
+        repository = git.Repository(secure.url("fleet"), trusted, proxy)
+        assert await fetching.files(repository) == {"a": "1"}
+        through.hosts["git.inside.test"] = "127.0.0.1"
+        url = clear.url("fleet").replace("127.0.0.1", "git.inside.test")
+        repository = git.Repository(url, Credentials("ada", "secret"), proxy)
+        assert await fetching.files(repository) == {"a": "1"}
+        assert set(through.targets) == {
+            f"127.0.0.1:{secure.port}",
+            f"git.inside.test:{clear.port}",
+        }
+        await asyncio.to_thread(fetching.fetcher.close)
+
+
+@pytest.mark.parametrize(
+    ("login", "reply", "text"),
+    [
+        (("p", "x"), 0, "it refused its user name and password"),
+        ((), 0, "it asks for a user name and password"),
+        (("p", "w"), 2, "its rules forbid the connection"),
+        (("p", "w"), 5, "the connection was refused"),
+        (("p", "w"), 99, "it answered 99"),
+    ],
+)
+async def test_socks_proxy_that_refuses_says_why(
+    secure: GitServer, tmp_path: Path, login: tuple[str, ...], reply: int, text: str
+) -> None:
+    async with (
+        socksproxy.running(("p", "w"), reply) as through,
+        gitfetch.running(tmp_path / "stores") as fetching,
+    ):
+        repository = git.Repository(secure.url("fleet"), proxy=Proxy(through.address, *login))
+        with pytest.raises(TransientError) as caught:
+            await fetching.commit(repository)
+    assert caught.value.message.endswith(f"cannot connect to the proxy: {text}")
+
+
+async def test_proxy_that_speaks_no_socks_is_named(tmp_path: Path) -> None:
+    async def page(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with forwarder.serving(page) as port, gitfetch.running(tmp_path / "stores") as fetching:
+        repository = git.Repository("http://h/x", proxy=Proxy(f"socks5://127.0.0.1:{port}"))
+        with pytest.raises(TransientError, match="the proxy: it does not speak SOCKS5"):
             await fetching.commit(repository)
 
 

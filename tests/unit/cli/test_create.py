@@ -130,7 +130,10 @@ def test_proxy(capsys: pytest.CaptureFixture[str]) -> None:
         (["github-app", "fleet", "--app-id=1"], "key 'githubAppPrivateKey' is missing or empty"),
         (["github-app", "fleet", "--app-id=1", "--app-private-key=KEY"], "must be given"),
         (["helm", "fleet", "--password=a"], "password requires a username"),
-        (["proxy", "fleet", "--address=socks5://p"], "socks5 is not served"),
+        (
+            ["proxy", "fleet", "--address=socks4://p"],
+            "is no http://, https:// or socks5:// address",
+        ),
     ],
 )
 def test_what_the_daemon_could_not_use_is_refused(

@@ -34,11 +34,15 @@ def test_proxy_is_read(data: dict[str, bytes], expected: Proxy) -> None:
     ("address", "text"),
     [
         (b"", "key 'address' is missing"),
-        (b"proxy:3128", "'address' is no http:// or https:// address"),
-        (b"http://", "'address' is no http:// or https:// address"),
-        (b"http://proxy:port", "'address' is no http:// or https:// address"),
-        (b"ftp://proxy", "'address' is no http:// or https:// address"),
-        (b"socks5://proxy:1080", "socks5 is not served by this version of gitopsd"),
+        (b"proxy:3128", "'address' is no http://, https:// or socks5:// address"),
+        (b"http://", "'address' is no http://, https:// or socks5:// address"),
+        (b"http://proxy:port", "'address' is no http://, https:// or socks5:// address"),
+        (b"ftp://proxy", "'address' is no http://, https:// or socks5:// address"),
+        (
+            b"socks5://proxy:1080",
+            "a socks5 proxy is served for Git repositories over http and https",
+        ),
+        (b"socks4://proxy:1080", "'address' is no http://, https:// or socks5:// address"),
         (b"http://" + b"x" * 2048, "'address' is longer than 2048 characters"),
     ],
 )
@@ -53,3 +57,11 @@ def test_password_is_shown_nowhere() -> None:
     assert "hunter2" not in repr(found)
     assert found.headers["Proxy-Authorization"].startswith("Basic ")
     assert Proxy("http://proxy").headers == {}
+
+
+def test_socks_proxy_is_for_those_who_can_use_it() -> None:
+    data = {"address": b"socks5://u:p@proxy:1080"}
+    found = proxy.from_secret(data, NAME, allows_socks=True)
+    assert found == Proxy("socks5://proxy:1080", "u", "p")
+    assert found.is_socks
+    assert not Proxy("http://proxy").is_socks
