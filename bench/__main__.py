@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from bench import bed as beds
 from bench import sources
+from bench.crowd import Crowd
 from bench.table import markdown
-from bench.trial import Crowd, Result, Trial
+from bench.trial import Result, Trial
 from devcluster import memory
 from devcluster.errors import DevclusterError
 
@@ -55,7 +56,7 @@ def _measure(bed: beds.Bed, options: argparse.Namespace) -> None:
     crowd = [idle]
     for size in options.crowds:
         _say(f"{size} Kustomizations")
-        crowd.append(Crowd(bed, size, _CROWDS.get(size, size * 0.04)).run())
+        crowd += Crowd(bed, size, _CROWDS.get(size, size * 0.04)).run()
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}\n")
     print(markdown("With no objects, and with many Kustomizations", {"": crowd}), flush=True)
     if "sources" in options.fixtures:
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sizes", type=_numbers, default=[100, 1000], help="default: 100,1000")
-    parser.add_argument("--crowds", type=_numbers, default=[100], help="default: 100")
+    parser.add_argument("--crowds", type=_numbers, default=[100, 300], help="default: 100,300")
     parser.add_argument("--rounds", type=int, default=20, help="edits by hand, default: 20")
     parser.add_argument(
         "--fixtures",

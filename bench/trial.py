@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import raw
 from bench.bed import TIMEOUT_S
-from bench.fixtures import MANAGED, Fixture, dump
+from bench.fixtures import MANAGED, Fixture
 from devcluster import memory, toolcache
 
 if TYPE_CHECKING:
@@ -269,59 +269,6 @@ class Trial:
 
     def _announce(self, what: str) -> None:
         self._say(f"{self._name}: {what}")
-
-
-class Crowd:
-    """Measures many small Kustomizations at once, each of which waits for its objects' health.
-
-    Args:
-        bed: what is measured.
-        size: how many Kustomizations; each has four ConfigMaps.
-        limit_s: what is accepted.
-    """
-
-    def __init__(self, bed: Bed, size: int, limit_s: float) -> None:
-        self._bed = bed
-        self._size = size
-        self._limit_s = limit_s
-        self._name = f"crowd-{size}"
-        self._repo = bed.git.repo(self._name)
-
-    def run(self) -> Result:
-        """Measure from the first one created until the last one is Ready; clean up."""
-        bed = self._bed
-        bed.namespace(self._name)
-        folders = {
-            f"{self._name}-{number:03}": Fixture(self._name, 4) for number in range(self._size)
-        }
-        self._repo.push(
-            {
-                f"{folder}/{number}.yaml": dump(_renamed(obj, folder))
-                for folder, fixture in folders.items()
-                for number, obj in enumerate(fixture.objects())
-            }
-        )
-        bed.follow(self._name, bed.git.url(self._name))
-        bed.count()
-        start = time.monotonic()
-        for folder in folders:
-            bed.kustomize(folder, self._name, f"./{folder}", wait=True)
-        for folder in folders:
-            bed.wait_ready(folder)
-        took = time.monotonic() - start
-        requests = _managed(bed.count())
-        for folder in folders:
-            bed.api.delete(bed.kustomization(folder))
-        for folder in folders:
-            bed.delete_kustomization(folder)
-        bed.unfollow(self._name)
-        bed.drop_namespace(self._name)
-        title = f"{self._size} Kustomizations of 4 objects, wait: true, until Ready"
-        return Result(title, took, requests=requests, limit=self._limit_s)
-
-
-def _renamed(obj: dict[str, Any], folder: str) -> dict[str, Any]:
-    return {**obj, "metadata": {**obj["metadata"], "name": f"{folder}-{obj['metadata']['name']}"}}
 
 
 def _managed(counts: Counter[Kind]) -> int:

@@ -77,6 +77,8 @@ class ApplyOptions:
     """Which fields are left to others."""
     before_write: Callable[[], Awaitable[None]] | None = None
     """Called once, before the first write; not called when there is nothing to write."""
+    after_write: Callable[[ObjectId, bytes], None] | None = None
+    """Called with the answer to each write: the object as JSON."""
 
 
 @dataclass(slots=True)
@@ -152,6 +154,7 @@ class Applier:
             verify=options.verify,
             at_interval=options.at_interval,
             rules=options.ignore,
+            after_write=options.after_write,
         )
         changes = ChangeSet()
         with self._tracker.processing(owner):
@@ -257,6 +260,8 @@ class Applier:
         before = session.ledger.live(obj)
         answer, verdict = await self._send(session, target, verdict)
         live = session.ledger.record(session.owner, target.desired, answer.raw)
+        if session.after_write is not None:
+            session.after_write(obj, answer.raw)
         action = Action.CREATED if answer.created else _ACTIONS[verdict]
         if verdict is Verdict.CONFIGURE and before == live:
             action = Action.UNCHANGED

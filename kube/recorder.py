@@ -72,7 +72,7 @@ class Recorder:
     async def run(self, events: AsyncIterable[Event]) -> None:
         """Record the events of this recorder's cluster, until there are no more."""
         async for event in events:
-            if event.involved.cluster == self._client.cluster:
+            if event.involved.cluster == self._client.cluster and not event.is_quiet:
                 await self.record(event)
 
     async def record(self, event: Event) -> None:

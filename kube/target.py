@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from api.meta import ObjectRef
     from kube.client import Client
     from kube.desired import Desired, ManifestReader
@@ -56,6 +58,8 @@ class Session:
     at_interval: bool
     rules: Rules | None = None
     """Which fields are left to others."""
+    after_write: Callable[[ObjectId, bytes], None] | None = None
+    """Called with the answer to each write."""
     ignored: dict[ObjectId, tuple[Pointer, ...]] = field(default_factory=dict)
     """The fields of each object that are."""
     bodies: dict[ObjectId, bytes] = field(default_factory=dict)

@@ -70,6 +70,8 @@ class Notice:
     metadata: tuple[tuple[str, str], ...] = ()
     is_trace: bool = False
     """Only a Kubernetes Event, never a notification."""
+    is_quiet: bool = False
+    """Only a notification, never a Kubernetes Event."""
 
 
 def notice(reason: str, message: str, *, severity: str = "info", **metadata: str) -> Notice:
@@ -105,6 +107,7 @@ def publish(context: ClusterContext, kind: Kind[T], obj: T, notices: Iterable[No
                 timestamp=context.clock.now(),
                 reporter=kind.reporter,
                 is_trace=each.is_trace,
+                is_quiet=each.is_quiet,
             )
         )
 

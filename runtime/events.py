@@ -46,6 +46,8 @@ class Event:
     """Annotations of the Kubernetes event: the revision, ``commit_status``, ..."""
     is_trace: bool = False
     """For the Kubernetes event alone; notifications leave it out."""
+    is_quiet: bool = False
+    """For notifications alone, such as a commit's status; there is no Kubernetes event of it."""
 
 
 class Subscription:

@@ -8,6 +8,7 @@ objects; and everything, once, at the end. A quick run is one write, a run witho
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -135,6 +136,11 @@ class Attempt:
         self.notices.append(
             steps.notice(reason, message, severity=severity, **self.metadata(), **more)
         )
+
+    def notice_quietly(self, reason: str, message: str, **more: str) -> None:
+        """Add an event that is for notifications alone."""
+        found = steps.notice(reason, message, **self.metadata(), **more)
+        self.notices.append(replace(found, is_quiet=True))
 
     def metadata(self) -> dict[str, str]:
         """Return the metadata of every event about the revision."""

@@ -18,6 +18,8 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import orjson
+
 from kube import errors, health, pool, watch
 from kube.health import Health, State
 from kube.health_rules import KSTATUS, HealthRules
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from kube.client import Client
     from kube.discovery import Discovery
     from kube.feed import Changes
+    from kube.objects import JsonObject
     from kube.tracker import Tracker
     from runtime.clock import Clock
 
@@ -78,18 +81,29 @@ class Checked:
 class Seen:
     """The resourceVersions at which objects were found Current, of one Kustomization.
 
-    An object whose metadata has not changed since needs no second look.
+    An object whose metadata has not changed since needs no second look. Nor does one that was just
+    written need a first: the answer to the write shows how it is.
     """
 
     versions: dict[ObjectId, int] = field(default_factory=dict)
+    answers: dict[ObjectId, tuple[Health, int]] = field(default_factory=dict)
+    """What the last write's answer said, and its resourceVersion; each is used once."""
     rules: HealthRules = KSTATUS
     """By what they were found so."""
 
     def judge_by(self, rules: HealthRules) -> None:
         """Judge by these rules from now on; what other rules found does not count any more."""
+        self.answers.clear()
         if rules != self.rules:
             self.versions.clear()
             self.rules = rules
+
+    def note(self, obj: ObjectId, raw: bytes, clock: Clock) -> None:
+        """Judge an object by the answer to a write of it; a failure deserves a look of its own."""
+        live = orjson.loads(raw)
+        state = self.rules.assess(live, clock.now())
+        if state.status in {State.CURRENT, State.IN_PROGRESS}:
+            self.answers[obj] = state, _version(live)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +137,7 @@ class Watcher:
         self._wait, self._seen = wait, seen
         self._checks = {check.id: check for check in checks}
         self._states: dict[ObjectId, Health] = {}
+        self._looked: dict[ObjectId, int] = {}
         self._pending: set[ObjectId] = set()
         seen.versions = {
             obj: version for obj, version in seen.versions.items() if obj in self._checks
@@ -178,7 +193,9 @@ class Watcher:
             raise ended
 
     async def _loop(self, changes: Changes) -> None:
-        await self._judge(set(self._pending))
+        # Only what has changed since it was looked at, and what no watch tells of.
+        stale = {obj for obj in self._pending if self._known_version(obj) != self._looked.get(obj)}
+        await self._judge(stale)
         looked_s = self._wait.clock.monotonic()
         while self._pending:
             changed: set[ObjectId] = set()
@@ -226,7 +243,7 @@ class Watcher:
 
     async def _judge_one(self, obj: ObjectId) -> None:
         state, version = await self._assess(self._checks[obj])
-        self._states[obj] = state
+        self._states[obj], self._looked[obj] = state, version
         if state.status is State.CURRENT:
             self._pending.discard(obj)
             self._seen.versions[obj] = version
@@ -236,6 +253,9 @@ class Watcher:
 
     async def _assess(self, check: Checked) -> tuple[Health, int]:
         obj = check.id
+        answer = self._seen.answers.pop(obj, None)
+        if answer is not None and answer[1] == self._known_version(obj):
+            return answer
         try:
             resource = await self._wait.discovery.for_group_kind(obj.group, obj.kind, check.version)
             live = await self._wait.client.get(resource, obj.namespace, obj.name)
@@ -245,8 +265,16 @@ class Watcher:
             return health.CURRENT if check.expires else Health(State.NOT_FOUND), 0
         except errors.ApiError as err:
             return Health(State.UNKNOWN, err.message), 0
-        version = str(live.get("metadata", {}).get("resourceVersion", ""))
-        return self._seen.rules.assess(live, self._wait.clock.now()), int(version or 0)
+        return self._seen.rules.assess(live, self._wait.clock.now()), _version(live)
+
+    def _known_version(self, obj: ObjectId) -> int:
+        """Return the resourceVersion that the tracker knows an object at; -1 for none."""
+        live = self._wait.tracker.live(obj)
+        return live.resource_version if live else -1
+
+
+def _version(live: JsonObject) -> int:
+    return int(live.get("metadata", {}).get("resourceVersion") or 0)
 
 
 def _unknown_kind(obj: ObjectId) -> str:

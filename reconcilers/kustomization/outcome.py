@@ -53,10 +53,11 @@ async def succeed(attempt: Attempt) -> None:
         last_applied_origin_revision=attempt.origin_revision,
     )
     if _is_news(attempt) or attempt.notices:
+        tell = attempt.notice_quietly if _is_record_alone(attempt) else attempt.notice
         _record(attempt, meta.RECONCILIATION_SUCCEEDED)
         took = durations.format_go(round(attempt.elapsed_s, 6))
         interval = durations.format_go(timing.interval_s(attempt.item.spec))
-        attempt.notice(
+        tell(
             meta.RECONCILIATION_SUCCEEDED,
             f"Reconciliation finished in {took}, next run in {interval}",
             **_COMMIT_STATUS,
@@ -141,6 +142,17 @@ def _record(attempt: Attempt, reason: str) -> None:
 def _is_news(attempt: Attempt) -> bool:
     """Whether this end says anything that the one before did not, or was asked for."""
     return attempt.is_requested or _essence(attempt.before) != _essence(attempt.status)
+
+
+def _is_record_alone(attempt: Attempt) -> bool:
+    """Whether a run found a new revision that changes nothing of what was applied before.
+
+    Of a commit to a mono-repo all but one of its users have nothing to say but where they stand.
+    """
+    before = attempt.before
+    last = before.history[0].digest if before.history else ""
+    is_same = conditions.is_true(before.conditions, meta.READY) and last == attempt.digest
+    return is_same and not attempt.is_requested and not attempt.notices
 
 
 def _essence(status: KustomizationStatus) -> tuple[object, ...]:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import random
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from api import meta
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from api.kustomize import Kustomization
     from api.meta import ObjectRef
     from kube.changes import ChangeSet
+    from kube.health_rules import HealthRules
     from reconcilers.context import ClusterContext
     from reconcilers.kustomization.store import Build
     from runtime.controller import Run
@@ -235,15 +237,15 @@ class KustomizationReconciler:
         self._adopt_remote(attempt)
         attempt.step("Fetching manifests")
         current = await self._build(attempt, found)
-        changes = await self._apply(attempt, current, found)
+        seen = self._seen(attempt.ref, rules)
+        changes = await self._apply(attempt, current, found, seen)
         await applying.remove_stale(attempt, changes)
-        known = self._remember(attempt, found, current)
-        known.seen.judge_by(rules)
+        self._remember(attempt, found, current, seen)
         await checks.run(
             attempt,
             current,
             changes,
-            known.seen,
+            seen,
             rng=self._rng,
             find_news=lambda: self._find_news(attempt, found),
             between=lambda: self._correct_while_waiting(attempt, current),
@@ -282,13 +284,15 @@ class KustomizationReconciler:
         return built.build
 
     async def _apply(
-        self, attempt: Attempt, current: Build, found: tuple[object, ...]
+        self, attempt: Attempt, current: Build, found: tuple[object, ...], seen: Seen
     ) -> ChangeSet:
         """Apply a build; once more from a fresh one if its file was lost."""
         attempt.change(last_attempted_revision=attempt.revision)
         attempt.step("Detecting drift")
         cause = attempt.run.work.cause
+        is_checked = attempt.item.spec.wait or attempt.item.spec.health_checks
         options = ApplyOptions(
+            after_write=partial(seen.note, clock=self._context.clock) if is_checked else None,
             force=attempt.item.spec.force,
             ignore=applying.ignored(attempt.item),
             custom_stages=attempt.context.settings.custom_stages,
@@ -361,13 +365,19 @@ class KustomizationReconciler:
         is_source = now[2] != found[2]
         return str(dependencies.source_of(item) if is_source else attempt.ref)
 
-    def _remember(self, attempt: Attempt, found: tuple[object, ...], current: Build) -> _Known:
-        known = self._known.get(attempt.ref)
-        due_s = self._context.clock.monotonic() + _EARLY * timing.interval_s(attempt.item.spec)
+    def _seen(self, ref: ObjectRef, rules: HealthRules) -> Seen:
+        """Return what is known of the health of what a Kustomization owns, as rules judge it."""
+        known = self._known.get(ref)
         seen = known.seen if known else Seen()
+        seen.judge_by(rules)
+        return seen
+
+    def _remember(
+        self, attempt: Attempt, found: tuple[object, ...], current: Build, seen: Seen
+    ) -> None:
+        due_s = self._context.clock.monotonic() + _EARLY * timing.interval_s(attempt.item.spec)
         read = self._context.references.seen(attempt.ref)
         self._known[attempt.ref] = _Known(found, read, current, due_s, seen)
-        return self._known[attempt.ref]
 
     def _rest(self, attempt: Attempt) -> Result:
         """Return when to run again after nothing but drift.

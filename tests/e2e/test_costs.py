@@ -93,6 +93,33 @@ def test_push_of_nothing_that_concerns_it_costs_managed_objects_nothing(
     assert accounting.managed(bed.count()) == 0
 
 
+def test_commit_that_touches_one_of_many_paths_is_one_apply_and_records_of_the_revision(
+    bed: Bed, tenant: Tenant
+) -> None:
+    folders = [f"f{number:02}" for number in range(12)]
+    tenant.push({f"{each}/a.yaml": estate.config_map(tenant.name, each) for each in folders})
+    for each in folders:
+        tenant.kustomize(each, wait=True)
+    for each in folders:
+        tenant.until_applied(each)
+    bed.count()
+    builds = metric(bed.daemon, "gitopsd_builds_total", way="plain")
+    tenant.push({"f03/a.yaml": estate.config_map(tenant.name, "f03", k="2")})
+    for each in folders:
+        tenant.until_applied(each)
+    counts = bed.count()
+    events = counts.pop(Kind("create", "events"))
+    assert counts.pop(Kind("patch", "configmaps")) == 1
+    assert counts.pop(Kind("patch", "kustomizations/status")) == len(folders)
+    assert {kind.resource.partition("/")[0] for kind in counts} <= {
+        "",  # the proof that the API server is there
+        "gitrepositories",  # the Receiver's request, and the artifact
+        "secrets",  # its token
+    }
+    assert events <= 5  # of the artifact and of the one apply
+    assert metric(bed.daemon, "gitopsd_builds_total", way="plain") == builds + 1
+
+
 @pytest.mark.parametrize("has_caches", [True, False])
 def test_cold_start_writes_nothing(
     bed: Bed, tenant: Tenant, fixture: Fixture, *, has_caches: bool

@@ -226,7 +226,7 @@ def says(**data: str) -> Callable[[Object | None], bool]:
 
 
 def until(is_so: Callable[[], object], what: str) -> None:
-    """Ask every 20 ms until something is so.
+    """Ask ten times a second until something is so.
 
     Raises:
         TimeoutError: it did not become so.
@@ -236,7 +236,7 @@ def until(is_so: Callable[[], object], what: str) -> None:
     while not is_so():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {api.WAIT_S:.0f} s: {what}")
-        pause.wait(0.02)
+        pause.wait(0.1)
 
 
 def metric(daemon: Daemon | None, name: str, **labels: str) -> float:
