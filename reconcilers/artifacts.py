@@ -7,7 +7,7 @@ from outside; such a one goes through the API server's proxy for Services.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
@@ -22,7 +22,8 @@ from sources.auth import tls
 from sources.download import DownloadError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from api.artifact import Artifact
     from reconcilers.context import ClusterContext
@@ -32,6 +33,23 @@ NOT_READY_S: Final = 30.0
 """Seconds until a missing artifact is looked for again, should nothing wake us before."""
 _SERVICE_LABELS: Final = 3
 """``<name>.<namespace>.svc``, and whatever the cluster's domain is."""
+
+
+async def open_file(context: ClusterContext, artifact: Artifact) -> Path:
+    """Return the file of an artifact, for what is no tree, such as a chart.
+
+    Raises:
+        WaitingError: see `open_tree`.
+        TransientError: see `open_tree`.
+    """
+    if await context.threads.run(context.storage.holds, artifact):
+        return context.storage.root / artifact.path
+    if context.storage.is_own(artifact):
+        raise _missing()
+    stream = partial(_stream, context, artifact)
+    limit = context.settings.artifact_limits.size_bytes
+    with _worded(artifact):
+        return await context.downloads.file(artifact, stream, limit)
 
 
 async def open_tree(context: ClusterContext, artifact: Artifact) -> Tree:
@@ -45,13 +63,21 @@ async def open_tree(context: ClusterContext, artifact: Artifact) -> Tree:
         return context.storage.open(artifact)
     if context.storage.is_own(artifact):
         raise _missing()
-    return await _download(context, artifact)
+    stream = partial(_stream, context, artifact)
+    with _worded(artifact):
+        return await context.downloads.open(artifact, stream, context.settings.artifact_limits)
 
 
-async def _download(context: ClusterContext, artifact: Artifact) -> Tree:
-    limits = context.settings.artifact_limits
+@contextmanager
+def _worded(artifact: Artifact) -> Iterator[None]:
+    """Turn what a download fails with into its leaf.
+
+    Raises:
+        WaitingError: nobody has the artifact any more.
+        TransientError: it cannot be fetched.
+    """
     try:
-        return await context.downloads.open(artifact, partial(_stream, context, artifact), limits)
+        yield
     except DownloadError as err:
         raise _failed(str(err)) from err
     except OSError as err:

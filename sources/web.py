@@ -133,13 +133,15 @@ class Web:
         trust: what to trust in TLS servers, and what to show them.
         proxy: the proxy to go through; None for none.
         contexts: TLS contexts to share.
-        threads: reads certificates.
+        threads: reads certificates and long answers.
     """
 
     def __init__(
         self, trust: Trust, proxy: Proxy | None, contexts: Contexts, threads: Threads
     ) -> None:
-        self._trust, self._proxy, self._contexts, self._threads = trust, proxy, contexts, threads
+        self.threads = threads
+        """For what takes long with an answer."""
+        self._trust, self._proxy, self._contexts = trust, proxy, contexts
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -221,7 +223,7 @@ class Web:
         if self._session is None:
             context: ssl.SSLContext | bool = True
             if url.scheme == "https" or (self._proxy and self._proxy.is_tls):
-                context = await self._threads.run(self._contexts.of, self._trust)
+                context = await self.threads.run(self._contexts.of, self._trust)
             self._session = aiohttp.ClientSession(
                 auto_decompress=False,
                 connector=aiohttp.TCPConnector(ssl=context, limit=CONNECTIONS),

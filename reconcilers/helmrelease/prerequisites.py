@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from api import meta, served
+from api.external import ExternalArtifact
 from kube.health_rules import HealthRules
-from reconcilers import dependencies, readiness
+from reconcilers import artifacts, dependencies, readiness
 from reconcilers.helmrelease import chart as charts
 from reconcilers.helmrelease import chartobject, waiting, words
 from reconcilers.helmrelease.chart import ChartError
 from runtime import cel, conditions
 from runtime.errors import TerminalError, TransientError, WaitingError
-from sources import storage as storages
 
 if TYPE_CHECKING:
     from api.artifact import Artifact
@@ -92,6 +92,9 @@ def find_artifact(context: ClusterContext, item: HelmRelease) -> Artifact:
         WaitingError: there is no such source, or it is not ready.
     """
     key = chartobject.source_of(item)
+    if key.kind == ExternalArtifact.KIND and not context.settings.allow_external_artifacts:
+        text = f"can't access '{key}', ExternalArtifact feature gate is disabled"
+        raise TerminalError(meta.ACCESS_DENIED, text)
     is_foreign = key.namespace != item.metadata.namespace
     if is_foreign and context.settings.no_cross_namespace_refs:
         text = f"can't access '{key}', cross-namespace references have been blocked"
@@ -139,11 +142,11 @@ async def load_chart(attempt: Attempt, artifact: Artifact) -> Chart:
     context, kind = attempt.context, chartobject.source_of(attempt.item).kind
     is_tagged = kind in _TAGGED and ":" in artifact.revision
     try:
-        file = await context.threads.run(context.storage.file, artifact)
+        file = await artifacts.open_file(context, artifact)
         return await context.threads.run(
             charts.load, file, artifact.digest, artifact.revision if is_tagged else ""
         )
-    except storages.MissingError as err:
+    except WaitingError as err:
         raise WaitingError(
             meta.ARTIFACT_FAILED,
             "Source not ready: artifact not found. Retrying in 30s",

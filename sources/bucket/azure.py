@@ -138,7 +138,8 @@ class Azure:
         parameters |= {"marker": marker} if marker else {}
         url = self._url("", parameters)
         try:
-            return records.read(await self._web.get(url, lambda: self._headers(url)), "Blob")
+            body = await self._web.get(url, lambda: self._headers(url))
+            return await self._web.threads.run(records.read, body, "Blob")
         except web.StatusError as err:
             raise _refusal(err) from err
         except (web.WebError, records.RecordsError) as err:

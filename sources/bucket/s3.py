@@ -141,7 +141,8 @@ class S3:
         parameters.append(("max-keys", str(self._page_size)))
         parameters += [("continuation-token", token)] if token else []
         try:
-            return records.read(await self._get(parameters), "Contents", "CommonPrefixes")
+            body = await self._get(parameters)
+            return await self._web.threads.run(records.read, body, "Contents", "CommonPrefixes")
         except web.StatusError as err:
             raise _refusal(err) from err
         except (web.WebError, records.RecordsError) as err:

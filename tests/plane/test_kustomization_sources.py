@@ -8,16 +8,20 @@ import io
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 import pytest
 
+from api.artifact import Artifact
 from api.bucket import Bucket
 from api.external import ExternalArtifact
 from api.kustomize import Kustomization
 from api.oci import OCIRepository
 from kube.objects import GVK, Resource
+from reconcilers import artifacts as opening
 from reconcilers import triggers
 from reconcilers.context import ReconcileSettings
+from runtime.errors import WaitingError
 from sources import artifact as artifacts
 from sources.storage import Owner
 from sources.untar import Limits
@@ -28,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from api.artifact import Artifact
     from devcluster.access import Access
     from tests.support.kustomizer import World
 
@@ -164,6 +167,25 @@ async def test_artifact_of_somebody_else_is_fetched_once_and_applied(
             await source.world.until(name, applied("latest@sha256:1"))
         assert len(server.heads) == 1
         assert server.heads[0].startswith("GET /x/a.tar.gz ")
+
+
+async def test_file_of_somebody_else_is_fetched_for_what_is_no_tree(
+    cluster: Access, namespace: str, tmp_path: Path
+) -> None:
+    async with (
+        faults.running(lambda _: [faults.answer(b"a chart")]) as server,
+        world_of(ExternalArtifact, cluster, tmp_path, namespace) as source,
+    ):
+        context = source.world.context
+        url = f"http://{server.endpoint}/web-1.0.0.tgz"
+        foreign = msgspec.convert(described(url, b"a chart", "1.0.0"), Artifact)
+        for _ in range(2):
+            file = await opening.open_file(context, foreign)
+            assert await context.threads.run(file.read_bytes) == b"a chart"
+        assert len(server.heads) == 1
+        own = msgspec.structs.replace(foreign, url=context.storage.url(foreign.path))
+        with pytest.raises(WaitingError):
+            await opening.open_file(context, own)
 
 
 async def test_artifact_that_flux_itself_stores_is_fetched_too(
