@@ -49,7 +49,7 @@ class Chart:
 
     @property
     def name(self) -> str:
-        """The name, which a dependency's alias replaces."""
+        """The name, as its ``Chart.yaml`` has it."""
         return self.metadata.name
 
     @property
@@ -80,13 +80,17 @@ class Chart:
             raise ChartError(f"failed to locate values file: {VALUES}")
         self.files[VALUES] = content
 
-    def entries(self, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+    def entries(self, prefix: str = "", folder: str = "") -> Iterator[tuple[str, bytes]]:
         """Yield path and content of all files, in the order in which Helm packs them.
+
+        Args:
+            prefix: of all paths.
+            folder: the chart's own; its name where empty.
 
         Raises:
             ChartError: a file cannot be part of a packed chart.
         """
-        base = posixpath.join(prefix, self.name)
+        base = posixpath.join(prefix, folder or self.name)
         yield f"{base}/{charts.FILE}", charts.write(self.metadata)
         if self.lock is not None and self.metadata.api_version == charts.V2:
             yield f"{base}/{LOCK}", charts.write(self.lock)
@@ -97,8 +101,11 @@ class Chart:
         rest = [path for path in self.files if path not in {VALUES, SCHEMA}]
         for path in sorted(rest, key=lambda path: not path.startswith(_TEMPLATES)):
             yield f"{base}/{path}", self.files[path]
+        taken = set()
         for each in self.dependencies:
-            yield from each.entries(f"{base}/charts")
+            folder = each.name if each.name not in taken else f"{each.name}-{each.metadata.version}"
+            taken.add(folder)
+            yield from each.entries(f"{base}/charts", folder)
 
 
 def load(files: Mapping[str, bytes], depth: int = 0) -> Chart:

@@ -62,9 +62,8 @@ async def complete(
             where = "local" if each.is_local else "remote"
             text = f"failed to add {where} dependency '{each.key}': {err}"
             raise BuildError(failures.DEPENDENCIES, text) from err
-        if each.alias:
-            found.metadata.name = each.alias
-        parent.dependencies.append(found)
+        if not _holds(parent, found):
+            parent.dependencies.append(found)
     return len(lacking)
 
 
@@ -74,6 +73,14 @@ def missing(parent: Chart) -> tuple[Dependency, ...]:
         return ()
     held = {each.name for each in parent.dependencies}
     return tuple(each for each in parent.required if each.key not in held)
+
+
+def _holds(parent: Chart, wanted: Chart) -> bool:
+    """Say whether a chart is there already, for another alias: Helm makes the copies itself."""
+    return any(
+        (each.name, each.metadata.version) == (wanted.name, wanted.metadata.version)
+        for each in parent.dependencies
+    )
 
 
 def _local(tree: Tree, path: str, wanted: Dependency) -> Chart:

@@ -172,12 +172,16 @@ dependencies:
 - {{name: held, version: 1.x, repository: 'https://nowhere.invalid'}}
 - {{name: near, version: ^0.1.0, repository: 'file://../near'}}
 - {{name: far, version: 1.x, repository: '{world.server.url}', alias: away}}
+- {{name: far, version: 1.x, repository: '{world.server.url}', alias: other}}
+- {{name: far, version: 1.x, repository: '{world.server.url}', alias: again}}
 """,
         "Chart.lock": f"""\
 dependencies:
 - {{name: held, version: 1.0.0, repository: 'https://nowhere.invalid'}}
 - {{name: near, version: 0.1.0, repository: 'file://../near'}}
 - {{name: far, version: 1.5.0, repository: '{world.server.url}', alias: away}}
+- {{name: far, version: 1.6.0, repository: '{world.server.url}', alias: other}}
+- {{name: far, version: 1.5.0, repository: '{world.server.url}', alias: again}}
 digest: sha256:0
 generated: "2026-01-02T03:04:05Z"
 """,
@@ -196,8 +200,16 @@ generated: "2026-01-02T03:04:05Z"
         for path, content in packed.items()
         if path.startswith("web/charts/") and path.endswith("/Chart.yaml")
     }
-    assert versions == {"held": "1.0.0", "near": "0.1.0", "away": "1.5.0"}
-    assert ("ResolvedDependencies", "resolved 2 chart dependencies") in world.events
+    assert versions == {"held": "1.0.0", "near": "0.1.0", "far": "1.5.0", "far-1.6.0": "1.6.0"}
+    assert ("ResolvedDependencies", "resolved 4 chart dependencies") in world.events
+    folder = world.desk.context.data_dir
+    (folder / "web.tgz").write_bytes(await asyncio.to_thread(world.content))
+    rendered = await asyncio.to_thread(
+        lambda: helming.helm("template", "r", folder / "web.tgz", home=folder / "home")
+    )
+    sources = {line for line in rendered.splitlines() if line.startswith("# Source: ")}
+    below = [f"charts/{each}/" for each in ("held", "near", "away", "other", "again")]
+    assert sources == {f"# Source: web/{path}templates/map.yaml" for path in ("", *below)}
 
 
 async def test_dependency_that_is_not_there_is_told(world: World) -> None:
@@ -317,6 +329,21 @@ async def test_signatures_are_of_registries_alone(world: World) -> None:
     text = await world.fails()
     assert text.startswith("chart verification error: not implemented")
     assert world.conditions()["BuildFailed"] == ("True", "ChartVerificationError", text)
+
+
+async def test_disk_that_refuses_is_told_and_recovered_from(world: World) -> None:
+    folder = world.desk.context.storage.root / f"helmchart/{world.namespace}/{CHART}"
+    await asyncio.to_thread(helming.write, folder.parent, {CHART: "not a folder"})
+    await world.git(IN_GIT)
+    await world.chart_in_git()
+    text = await world.fails()
+    assert text.startswith("unable to archive artifact to storage: ")
+    failed = ("True", "ArchiveOperationFailed", text)
+    assert world.conditions()["StorageOperationFailed"] == failed
+    assert "artifact" not in world.status()
+    await asyncio.to_thread(folder.unlink)
+    await world.reconcile()
+    assert set(world.conditions()) == {"Ready", "ArtifactInStorage"}
 
 
 async def test_deleted_chart_takes_its_files_along(world: World) -> None:
