@@ -50,6 +50,8 @@ _NO_SSH_MATCH: Final = "unable to verify payload with any of the given authorize
 _SIGNER: Final = "author"
 _GOOD_SSH: Final = re.compile(r'Good "git" signature for .* key (SHA256:[A-Za-z0-9+/]+)')
 _BAD_PGP: Final = frozenset({"BADSIG", "ERRSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG"})
+_WEAK_DIGESTS: Final = frozenset({"1", "2", "3"})
+"""MD5, SHA-1 and RIPEMD-160 in OpenPGP; Flux takes none of them either."""
 _GPG: Final = (
     "gpg",
     "--batch",
@@ -181,13 +183,11 @@ class Verifier:
         done = await self._run([*_GPG, "--verify", file.name, "-"], home, signed.payload)
         status = _status(done)
         words = status.get("VALIDSIG", [])
-        if (
-            done.returncode
-            or len(words) < 10
-            or not status.get("GOODSIG")
-            or _BAD_PGP & set(status)
-        ):
+        is_good = not done.returncode and len(words) >= 10 and bool(status.get("GOODSIG"))
+        if not is_good or _BAD_PGP & set(status):
             raise SignatureError(f"{problem}: {_NO_PGP_MATCH}: {_openpgp_problem(status)}")
+        if words[7] in _WEAK_DIGESTS:
+            raise SignatureError(f"{problem}: it is by a digest that can be forged, such as SHA-1")
         return words[9][-16:]
 
     async def _ssh(self, signed: Signed, files: Sequence[str], home: Path) -> str:

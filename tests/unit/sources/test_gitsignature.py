@@ -243,6 +243,17 @@ async def test_expired_key_does_not_verify(verifier: gitsignature.Verifier) -> N
         await verifier.verify(Signed("commit", b"text", signature), by)
 
 
+async def test_signature_by_a_weak_digest_does_not_verify(
+    verifier: gitsignature.Verifier,
+) -> None:
+    with signing.pgp_home() as gpg:
+        gpg("--quick-gen-key", "ada", "rsa2048", "sign", "never")
+        signature = gpg("--digest-algo=SHA1", "--armor", "--detach-sign", text=b"text")
+        by = Keys(pgp=(gpg("--armor", "--export"),))
+    with pytest.raises(SignatureError, match="a digest that can be forged"):
+        await verifier.verify(Signed("commit", b"text", signature), by)
+
+
 async def test_revoked_key_does_not_verify(verifier: gitsignature.Verifier) -> None:
     with signing.pgp_home() as gpg:
         gpg("--quick-gen-key", "ada", "default", "sign", "never")
