@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from bench import bed as beds
 from bench import sources
 from bench.crowd import Crowd
+from bench.releases import Releases
 from bench.table import markdown
 from bench.trial import Result, Trial
 from devcluster import memory
@@ -27,6 +28,7 @@ from devcluster.errors import DevclusterError
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+_OWN_TABLES = {"sources", "releases"}
 _CROWDS = {100: 4.0, 300: 12.0}
 
 
@@ -61,7 +63,9 @@ def _measure(bed: beds.Bed, options: argparse.Namespace) -> None:
     print(markdown("With no objects, and with many Kustomizations", {"": crowd}), flush=True)
     if "sources" in options.fixtures:
         print(markdown("Sources", {"": sources.rows(bed, _say)}), flush=True)
-    for fixture in [each for each in options.fixtures if each != "sources"]:
+    if "releases" in options.fixtures:
+        print(markdown("Releases", {"": Releases(bed, _say).rows()}), flush=True)
+    for fixture in [each for each in options.fixtures if each not in _OWN_TABLES]:
         columns = {
             f"n={size}": Trial(
                 bed,
@@ -93,8 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fixtures",
         type=lambda text: text.split(","),
-        default=["plain", "kustomize", "sources"],
-        help="default: plain,kustomize,sources",
+        default=["plain", "kustomize", "sources", "releases"],
+        help="default: plain,kustomize,sources,releases",
     )
     parser.add_argument(
         "--hook", help="base URL of the Receivers of a reconciler that runs already"

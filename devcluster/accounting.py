@@ -30,6 +30,7 @@ _OWN_BUSINESS = frozenset(
         "fluxreports",
         "gitrepositories",
         "helmcharts",
+        "helmreleases",
         "helmrepositories",
         "kustomizations",
         "ocirepositories",
