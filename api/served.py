@@ -103,10 +103,10 @@ def _git_repository(obj: GitRepository) -> Iterator[str]:
 
 def _oci_repository(obj: OCIRepository) -> Iterator[str]:
     spec = obj.spec
-    # With a Secret Flux asks no cloud; whether a ServiceAccount names one shows when it is read.
+    # With a Secret no cloud is asked; a ServiceAccount is whom the cluster vouches for to one.
     is_own_login = spec.secret_ref is not None or bool(spec.service_account_name)
     if spec.provider not in {"", "generic"} and not is_own_login:
-        yield f"provider={spec.provider}"
+        yield f"provider={spec.provider} without serviceAccountName"
     yield from _verification(spec.verify)
 
 

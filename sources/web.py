@@ -177,11 +177,14 @@ class Web:
 
         return await patiently(exchange)
 
-    async def post(self, url: URL, form: Mapping[str, str]) -> bytes:
-        """Send a form and return the answer; raises what `get` raises."""
+    async def post(
+        self, url: URL, form: Mapping[str, str] | bytes, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        """Send a form, or some bytes, and return the answer; raises what `get` raises."""
 
         async def exchange() -> bytes:
-            async with self.open("POST", url, {}, limit=ANSWER_BYTES, form=form) as body:
+            sent = headers or {}
+            async with self.open("POST", url, sent, limit=ANSWER_BYTES, form=form) as body:
                 return await body.read()
 
         return await patiently(exchange)
@@ -194,7 +197,7 @@ class Web:
         headers: Mapping[str, str],
         *,
         limit: int,
-        form: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | bytes | None = None,
     ) -> AsyncIterator[Body]:
         """Send one request, once, and yield its answer; raises what `get` raises."""
         session = await self._opened(url)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from kube import errors
 from reconcilers import accounts
 from reconcilers.source import secrets
-from sources.auth import basic, codecommit, devops, tls
+from sources.auth import basic, codecommit, devops, roles, tls
 from sources.auth.errors import CredentialsError
 from sources.auth.lent import Lender
 from sources.web import Web
@@ -73,7 +73,7 @@ class _Borrower:
             CredentialsError: nobody lends any.
         """
         spec, namespace = self.obj.spec, self.obj.metadata.namespace
-        token = await self._token(codecommit.AUDIENCE)
+        token = await self._token(roles.AUDIENCE)
         session = f"{spec.service_account_name}.{namespace}.{codecommit.region(spec.url)}"
         async with self._web() as web:
             clock = self.context.clock
@@ -113,7 +113,7 @@ def _role(
     url = borrower.obj.spec.url
     if borrower.obj.spec.provider == AWS:
         codecommit.region(url)
-        role = codecommit.check_role(annotations.get(codecommit.ROLE, ""))
+        role = roles.check_role(annotations.get(roles.ROLE, ""))
         return role, partial(borrower.aws, role)
     devops.check_url(url)
     tenant, client = annotations.get(devops.TENANT, ""), annotations.get(devops.CLIENT, "")

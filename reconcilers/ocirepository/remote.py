@@ -6,14 +6,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from api import durations, meta, served
+from api import durations
 from kube import errors
 from kube.objects import GVK, Resource
+from reconcilers.ocirepository import cloud
 from reconcilers.source import secrets
 from runtime.errors import TerminalError, TransientError
 from sources.auth import tls
 from sources.auth.errors import AUTHENTICATION_FAILED, CredentialsError
-from sources.oci import client, keychain, names
+from sources.oci import client, clouds, keychain, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from sources.oci.names import Name
 
 URL_INVALID: Final = "URLInvalid"
-GENERIC: Final = "generic"
 DEFAULT_TIMEOUT_S: Final = 60.0
 
 _ACCOUNTS: Final = Resource(GVK("", "v1", "ServiceAccount"), "serviceaccounts", is_namespaced=True)
@@ -37,18 +37,20 @@ async def repository(context: ClusterContext, obj: OCIRepository) -> client.Repo
 
     Raises:
         TransientError: a Secret or the ServiceAccount is missing or cannot be used.
-        TerminalError: the URL names no repository, or the login comes from where none is served.
+        TerminalError: the URL names no repository.
     """
     name = _name(obj)
     keys = await _keychain(context, obj)
-    if not keys.entries and obj.spec.provider not in {"", GENERIC}:
-        path = f"spec.provider={obj.spec.provider}"
-        raise TerminalError(meta.NOT_SERVED, served.message((path,)))
     through = await _proxy(context, obj)
     trust = await _trust(context, obj)
+    login = keys.login(name)
+    is_lent = obj.spec.provider in clouds.PROVIDERS and bool(obj.spec.service_account_name)
+    if is_lent and not keys.entries:
+        with failing(f"failed to get credential from {obj.spec.provider}"):
+            login = await cloud.login(context, obj, name.host, through)
     return client.Repository(
         name,
-        keys.login(name),
+        login,
         trust,
         through,
         insecure=obj.spec.insecure,

@@ -9,25 +9,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from yarl import URL
-
-from sources import web
-from sources.auth import basic
+from sources.auth import basic, roles
 from sources.auth.errors import CredentialsError
 from sources.auth.lent import Loan
-from sources.bucket import records, sigv4
+from sources.bucket import sigv4
 
 if TYPE_CHECKING:
     from runtime.clock import Clock
     from sources.bucket.sigv4 import Keys
     from sources.web import Web
 
-AUDIENCE: Final = "sts.amazonaws.com"
-"""Whom a ServiceAccount's token has to be for."""
-ROLE: Final = "eks.amazonaws.com/role-arn"
-"""The ServiceAccount's annotation that names its role."""
-ENDPOINT: Final = "https://sts.{region}.{domain}/"
-_ROLE: Final = re.compile(r"arn:aws[\w-]*:iam::[0-9]{1,30}:role/.{1,200}")
 _HOST: Final = re.compile(
     r"git-codecommit(?:-fips)?\.([a-z0-9-]+)\.(?:.+\.)?(amazonaws\.com(?:\.cn)?)"
 )
@@ -42,17 +33,6 @@ def region(url: str) -> str:
     return _place(url)[0]
 
 
-def check_role(role: str) -> str:
-    """Return what the annotation says.
-
-    Raises:
-        CredentialsError: it is no role.
-    """
-    if not _ROLE.fullmatch(role):
-        raise CredentialsError(f"invalid {ROLE} annotation: '{role}' is no ARN of a role")
-    return role
-
-
 async def borrow(client: Web, url: str, role: str, token: str, clock: Clock, session: str) -> Loan:
     """Exchange a ServiceAccount's token for keys of a role.
 
@@ -60,33 +40,14 @@ async def borrow(client: Web, url: str, role: str, token: str, clock: Clock, ses
         client: how to reach the security token service.
         url: a repository of the region in which to ask.
         role: its ARN.
-        token: for the audience `AUDIENCE`.
+        token: for the audience `roles.AUDIENCE`.
         clock: stamps signatures.
         session: how the use of the keys is called in AWS's records.
 
     Raises:
         CredentialsError: the service refuses, cannot be reached, or answers something else.
     """
-    where, domain = _place(url)
-    form = {
-        "Action": "AssumeRoleWithWebIdentity",
-        "RoleArn": role,
-        "RoleSessionName": re.sub(r"[^\w+=,.@-]", "-", session)[:64],
-        "Version": "2011-06-15",
-        "WebIdentityToken": token,
-    }
-    try:
-        answer = await client.post(URL(ENDPOINT.format(region=where, domain=domain)), form)
-        found, _ = records.read(answer, "Credentials")
-        values = found[0][1]
-        keys = sigv4.Keys(values["AccessKeyId"], values["SecretAccessKey"], values["SessionToken"])
-        ends_at = dt.datetime.fromisoformat(values["Expiration"])
-    except web.StatusError as err:
-        raise CredentialsError(f"AWS does not lend keys of {role}: {_said(err)}") from err
-    except web.WebError as err:
-        raise CredentialsError(f"AWS's token service cannot be used: {err}") from err
-    except (records.RecordsError, LookupError, ValueError) as err:
-        raise CredentialsError("AWS's token service answers without keys") from err
+    keys, ends_at = await roles.assume(client, _place(url), role, token, session)
     return Loan(partial(_authorize, keys, clock), ends_at)
 
 
@@ -117,11 +78,3 @@ def _place(url: str) -> tuple[str, str]:
     if found is None:
         raise CredentialsError(f"invalid AWS CodeCommit Git URL: {parts.hostname}")
     return found[1], found[2]
-
-
-def _said(err: web.StatusError) -> str:
-    try:
-        _, values = records.read(err.body)
-    except records.RecordsError:
-        return str(err)
-    return values.get("Message", "")[:256] or str(err)

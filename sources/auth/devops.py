@@ -24,7 +24,7 @@ ENDPOINT: Final = "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token"
 SCOPE: Final = "499b84ac-1321-427f-aa17-267ca6975798/.default"
 """What Azure DevOps is called in Entra ID."""
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-_LASTS: Final = dt.timedelta(minutes=50)
+LASTS: Final = dt.timedelta(minutes=50)
 """Tokens live for an hour or more; the answer is not asked how long."""
 _NAME: Final = re.compile(r"[A-Za-z0-9.-]{1,255}")
 
@@ -53,7 +53,7 @@ def check_application(tenant: str, client: str) -> None:
 
 
 async def borrow(client: Web, tenant: str, application: str, token: str, clock: Clock) -> Loan:
-    """Exchange a ServiceAccount's token for one of an application.
+    """Exchange a ServiceAccount's token for one that opens Azure DevOps.
 
     Args:
         client: how to reach Entra ID.
@@ -63,6 +63,16 @@ async def borrow(client: Web, tenant: str, application: str, token: str, clock: 
         clock: tells until when it is used.
 
     Raises:
+        CredentialsError: see `access`.
+    """
+    given = await access(client, tenant, application, token, SCOPE)
+    return Loan(lambda _url: f"Bearer {given}", clock.now() + LASTS)
+
+
+async def access(client: Web, tenant: str, application: str, token: str, scope: str) -> str:
+    """Exchange a ServiceAccount's token for one of an application, for some service of Azure.
+
+    Raises:
         CredentialsError: Entra ID refuses, cannot be reached, or answers something else.
     """
     form = {
@@ -70,7 +80,6 @@ async def borrow(client: Web, tenant: str, application: str, token: str, clock: 
         "client_assertion_type": _ASSERTION,
         "client_id": application,
         "grant_type": "client_credentials",
-        "scope": SCOPE,
+        "scope": scope,
     }
-    given = await oauth.token(client, ENDPOINT.format(tenant=tenant), form)
-    return Loan(lambda _url: f"Bearer {given}", clock.now() + _LASTS)
+    return await oauth.token(client, ENDPOINT.format(tenant=tenant), form)

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4, in request headers, for requests without a body.
+"""AWS Signature Version 4, in request headers.
 
 Of the libraries that only sign, AWS's own needs Python 3.12, and the other one reads the machine's
 clock by a call that Python has deprecated; those that bring a signature along weigh more than the
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
-NO_BODY: Final = hashlib.sha256(b"").hexdigest()
 _UNRESERVED: Final = "-_.~"
 
 
@@ -61,6 +60,7 @@ def sign(
     keys: Keys,
     scope: Scope,
     now: dt.datetime,
+    body: bytes = b"",
 ) -> dict[str, str]:
     """Return the headers that a signed request has, those given included.
 
@@ -71,16 +71,17 @@ def sign(
         keys: whose signature.
         scope: region and service.
         now: the time of the signature, aware; servers accept a quarter of an hour.
+        body: what is sent.
     """
-    stamp = f"{now:%Y%m%dT%H%M%SZ}"
-    all_headers = {**headers, "x-amz-content-sha256": NO_BODY, "x-amz-date": stamp}
+    stamp, content = f"{now:%Y%m%dT%H%M%SZ}", hashlib.sha256(body).hexdigest()
+    all_headers = {**headers, "x-amz-content-sha256": content, "x-amz-date": stamp}
     if keys.session_token:
         all_headers["x-amz-security-token"] = keys.session_token
     signed = sorted((name.lower(), " ".join(value.split())) for name, value in all_headers.items())
     names = ";".join(name for name, _ in signed)
     where, _, parameters = target.partition("?")
     lines = "".join(f"{name}:{value}\n" for name, value in signed)
-    request = f"{method}\n{where}\n{parameters}\n{lines}\n{names}\n{NO_BODY}"
+    request = f"{method}\n{where}\n{parameters}\n{lines}\n{names}\n{content}"
     digest = hashlib.sha256(request.encode()).hexdigest()
     credential = f"{keys.access_key}/{'/'.join(_credential(scope, stamp))}"
     all_headers["Authorization"] = (

@@ -20,7 +20,7 @@ import msgspec
 
 from api import durations
 from sources.auth import tls
-from sources.oci import access, joint, keychain, manifests, names, transport
+from sources.oci import access, clouds, joint, keychain, manifests, names, transport
 from sources.oci.errors import ConnectionFailed, ContentError
 from sources.oci.manifests import Descriptor, Index, Manifest
 
@@ -92,6 +92,8 @@ class Registries:
         self._accesses: dict[bytes, Access] = {}
         self._resolving: joint.Joint[Descriptor] = joint.Joint()
         self._listing: joint.Joint[tuple[str, ...]] = joint.Joint()
+        self.borrowed = clouds.Borrowed(clock)
+        """The logins that clouds have lent."""
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -253,7 +253,10 @@ async def test_provider_that_is_not_served_stalls_unless_there_is_a_secret(
     await private.secret("tls", {"ca.crt": private.registry.ca})
     await private.apply(provider="aws", **trust)
     await private.fails(TerminalError)
-    text = "the field is not served by this version of gitopsd: spec.provider=aws"
+    text = (
+        "the field is not served by this version of gitopsd: "
+        "spec.provider=aws without serviceAccountName"
+    )
     assert private.conditions["Ready"] == ("False", "FieldNotServed", text)
     await private.login("login", LOGIN.username, LOGIN.password)
     await private.apply(provider="aws", secretRef={"name": "login"}, **trust)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from runtime.limits import Threads
-from sources.auth import basic, codecommit, devops, tls
+from sources.auth import basic, codecommit, devops, roles, tls
 from sources.auth.errors import CredentialsError
 from sources.bucket.sigv4 import Keys
 from sources.web import Web
@@ -64,7 +64,7 @@ async def test_keys_of_a_role_sign_for_codecommit(
 ) -> None:
     clock = ManualClock()
     async with cloud("200 OK", LENT) as (address, forms):
-        monkeypatch.setattr(codecommit, "ENDPOINT", address + "/{region}/{domain}")
+        monkeypatch.setattr(roles, "ENDPOINT", address + "/{region}/{domain}")
         loan = await codecommit.borrow(web, URL, ROLE, "jwt", clock, "git.flux system.eu-west-1")
     assert forms == [
         {
@@ -96,7 +96,7 @@ async def test_token_service_that_lends_nothing(
     web: Web, monkeypatch: pytest.MonkeyPatch, status: str, answer: bytes, text: str
 ) -> None:
     async with cloud(status, answer) as (address, _):
-        monkeypatch.setattr(codecommit, "ENDPOINT", address)
+        monkeypatch.setattr(roles, "ENDPOINT", address)
         with pytest.raises(CredentialsError) as caught:
             await codecommit.borrow(web, URL, ROLE, "jwt", ManualClock(), "s")
     assert text in str(caught.value)

@@ -9,7 +9,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from sources.auth import codecommit
+from sources.auth import codecommit, roles
 from sources.auth.errors import CredentialsError
 from sources.bucket.sigv4 import Keys
 
@@ -59,6 +59,6 @@ def test_signature_is_for_no_other_server(url: str, text: str) -> None:
 
 def test_role_has_to_be_one() -> None:
     role = "arn:aws:iam::123456789012:role/reader"
-    assert codecommit.check_role(role) == role
+    assert roles.check_role(role) == role
     with pytest.raises(CredentialsError, match=r"invalid eks\.amazonaws\.com/role-arn annotation"):
-        codecommit.check_role("reader")
+        roles.check_role("reader")

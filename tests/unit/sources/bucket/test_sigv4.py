@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from typing import Any
 
 import pytest
-from botocore.auth import S3SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -74,6 +75,26 @@ def test_same_as_botocore(
     headers = {"Host": "store.example:9000"}
     signed = sigv4.sign("GET", target, headers, keys, Scope("eu-west-1"), now)
     assert signed["Authorization"] == of_botocore(target, keys, now, monkeypatch)
+
+
+def test_request_with_a_body_is_signed_as_by_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda **_: now, raising=True)
+    headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "Registry.Get"}
+    host, body = "api.ecr.eu-west-1.amazonaws.com", b'{"a": 1}'
+    content = {"X-Amz-Content-SHA256": hashlib.sha256(body).hexdigest()}
+    request = AWSRequest("POST", f"https://{host}/", {**headers, **content}, body)
+    SigV4Auth(Credentials("access", "secret", "lent"), "ecr", "eu-west-1").add_auth(request)
+    signed = sigv4.sign(
+        "POST",
+        "/",
+        {"Host": host, **headers},
+        Keys("access", "secret", "lent"),
+        Scope("eu-west-1", "ecr"),
+        now,
+        body,
+    )
+    assert signed["Authorization"] == request.headers["Authorization"]
 
 
 def test_keys_show_no_secret() -> None:
