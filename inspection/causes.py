@@ -181,7 +181,7 @@ _RULES: Final = (
     ),
     _rule(
         Cause.PATH_MISSING,
-        r"kustomization path not found|no such file or directory|path .* does not exist",
+        r"kustomization path not found|path .* does not exist",
         "correct spec.path, or push the directory to the branch that the source follows",
     ),
     _rule(

@@ -35,9 +35,15 @@ _LONGEST: Final = 600
 _UNHEALTHY: Final = re.compile(r"(?P<id>[A-Z]\w+(?:/[^\s/\[\],:]+){1,2}) status: '(?P<state>\w+)'")
 _DEPENDENCY: Final = re.compile(r"dependency '(?P<namespace>[^/']+)/(?P<name>[^']+)'")
 _HEALTH_REASONS: Final = frozenset(
-    {"HealthCheckFailed", "Progressing", "ProgressingWithRetry", "InstallFailed", "UpgradeFailed"}
+    {
+        meta.HEALTH_CHECK_FAILED,
+        meta.HEALTH_CHECK_CANCELED,
+        meta.PROGRESSING,
+        meta.PROGRESSING_WITH_RETRY,
+        "InstallFailed",
+        "UpgradeFailed",
+    }
 )
-_SOURCE_REASONS: Final = frozenset({"ArtifactFailed", "SourceNotReady", "HelmChartNotReady"})
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -237,6 +243,7 @@ class Examiner:
         named = [match["id"] for match in _UNHEALTHY.finditer(obj.message)]
         by_name = {str(each): (each, version) for each, version in obj.inventory}
         wanted = [by_name[name] for name in named if name in by_name] or list(obj.inventory)
+        wanted += _health_checks(obj)
         if obj.is_remote:
             return None
         bodies = await live.several(self._client, self._discovery, wanted)
@@ -284,10 +291,21 @@ async def read(
 
 
 def _is_about_health(obj: FluxObject) -> bool:
+    """Tell whether an object waits, or waited in vain, for the health of what it applied."""
     if obj.reason not in _HEALTH_REASONS:
         return False
-    is_checking = "health check" in obj.message.lower()
-    return obj.reason == meta.HEALTH_CHECK_FAILED or is_checking or obj.kind == "HelmRelease"
+    waits = bool(obj.spec.get("wait") or obj.spec.get("healthChecks"))
+    return waits or obj.reason == meta.HEALTH_CHECK_FAILED or obj.kind == "HelmRelease"
+
+
+def _health_checks(obj: FluxObject) -> list[tuple[ObjectId, str]]:
+    """Return the objects whose health is waited for by name."""
+    found = []
+    for each in obj.spec.get("healthChecks") or ():
+        kind = live.gvk(str(each.get("apiVersion") or "apps/v1"), str(each["kind"]))
+        name = ObjectId(str(each.get("namespace") or ""), each["name"], kind.group, kind.kind)
+        found.append((name, kind.version))
+    return found
 
 
 def _well(name: str, message: str) -> Diagnosis:
