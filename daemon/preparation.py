@@ -10,7 +10,7 @@ import orjson
 
 from api import crds as api_crds
 from api import meta
-from daemon import instance_manifest, kinds
+from daemon import instance_manifest, kinds, markers
 from kube import crds, errors, manifests
 from kube.objects import GVK, Resource
 
@@ -36,6 +36,7 @@ async def prepare(client: Client, cluster: settings.Cluster, threads: Threads) -
             _tell(outcome)
     if not cluster.namespace:
         await _ensure_namespace(client)
+        await markers.keep(client, are_wanted=cluster.flux_cli_markers)
     instance = instance_manifest.build(cluster)
     if instance is not None:
         await client.apply(

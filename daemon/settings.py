@@ -215,6 +215,9 @@ class Cluster(Section, frozen=True, kw_only=True):
     strict_substitution: bool = True
     """Fail a build that uses a variable without a value and without a default, as Flux does. Off
     for a fleet that was written for the time when such a variable was empty."""
+    flux_cli_markers: bool = False
+    """Keep a Deployment with zero replicas for each controller of Flux, for ``flux check``,
+    ``flux version`` and other tools that look for those. One of Flux's own is left alone."""
     components: tuple[Component, ...] | None = None
     """Which reconcilers run, by the names of Flux's controllers. Default: what the cluster's
     FluxInstance says, and all of them where there is none."""

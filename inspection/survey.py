@@ -90,7 +90,7 @@ async def _listed(
     pages = client.list_pages(kind.resource, namespace=namespace, label_selector=selector)
     try:
         async for page in pages:
-            for item in orjson.loads(page)["items"]:
+            for item in orjson.loads(page)["items"] or ():
                 raw = {"apiVersion": kind.gvk.api_version, "kind": kind.name} | item
                 yield FluxObject(client.cluster, raw)
     except errors.NotFound:

@@ -136,7 +136,7 @@ async def get_kubernetes_api_versions(call: Call, args: NoArguments) -> Answer:
     site = await call.site(args.cluster)
     found = []
     async for page in site.client.list_pages(crds.RESOURCE):
-        for item in orjson.loads(page)["items"]:
+        for item in orjson.loads(page)["items"] or ():
             stored = (item.get("status") or {}).get("storedVersions") or [""]
             spec = item["spec"]
             found.append(
