@@ -260,7 +260,7 @@ async def test_chart_that_no_repository_has_stalls(world: World) -> None:
 
 
 async def test_path_that_is_not_in_git_stalls_until_it_is(world: World) -> None:
-    await world.git(IN_GIT | {"docs/a.md": "", "bad/Chart.yaml": "name: [a"})
+    await world.git(IN_GIT | {"docs/a.md": "text", "bad/Chart.yaml": "name: [a"})
     for path, said in (
         ("charts/nope", "stat charts/nope: no such file or directory"),
         ("docs", "open docs/Chart.yaml: no such file or directory"),
