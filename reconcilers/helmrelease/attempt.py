@@ -1,8 +1,8 @@
 """One run over one HelmRelease: what it wants to say, and what it has said so far.
 
 Actions change `Attempt.item` in memory, status included, so that every step decides on what the
-step before left. As in Flux the server is told before and after each action; a run without an
-action writes once, at its end, and only what is new.
+step before left. As in Flux the server is told before each action and at the end; a run without an
+action writes once, and only what is new.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Brings a release to what is wanted, one action after the other, each decided on what is then.
 
-As in Flux no kind of action is done twice in a run, and a run ends with what undoes a failure. What
-is said before and after each action is written at once.
+As in Flux no kind of action is done twice in a run, and a run ends with what undoes a failure. The
+status is written before each action, and once more when the last one has ended.
 """
 
 from __future__ import annotations
@@ -233,7 +233,6 @@ async def _act(work: Work, choice: Act) -> None:
             await _correct(work)
         case _:
             assert_never(action)
-    await attempt.write()
     attempt.publish()
 
 

@@ -154,6 +154,8 @@ class HelmReleaseReconciler:
             return True
         if self._wants_a_look(attempt):
             return False
+        if attempt.is_requested:
+            await attempt.finish()
         known.due_s = now + _EARLY * ending.interval_s(attempt.item.spec)
         return True
 
@@ -161,8 +163,8 @@ class HelmReleaseReconciler:
         """Whether nothing is new since the last success, and everything new would be known."""
         own = self._context.references
         return (
-            not attempt.is_requested
-            and known.circumstances == self._circumstances(attempt.item)
+            not (attempt.is_force_pending or attempt.is_reset)
+            and known.circumstances[:-1] == self._circumstances(attempt.item)[:-1]
             and known.references == own.seen(attempt.ref)
             and own.is_complete(attempt.ref)
             and attempt.item.spec.kube_config is None
@@ -267,7 +269,7 @@ class HelmReleaseReconciler:
     # What is known --------------------------------------------------------------------------
 
     def _inputs(self, item: HelmRelease) -> tuple[object, ...]:
-        """Return what a run depends on, the request token last."""
+        """Return what a run depends on."""
         key = chartobject.source_of(item)
         source = self._context.source(key)
         artifact = source.status.artifact if source else None
@@ -276,14 +278,14 @@ class HelmReleaseReconciler:
         own, tools = item.metadata, self._context.tools
         return (
             *(own.uid, own.generation, key, seen, told),
-            *(tools.helm_version, self._context.settings, item.requested_at),
+            *(tools.helm_version, self._context.settings),
         )
 
     def _circumstances(self, item: HelmRelease) -> tuple[object, ...]:
-        """Return what an outcome may depend on: the inputs, and whether dependencies are met."""
+        """Return what an outcome may depend on: inputs, dependencies, the request token last."""
         find = self._releases.get
-        unmet = dependencies.waits_for(item, find)
-        return (self._inputs(item), unmet, dependencies.judged(item, find))
+        unmet, judged = dependencies.waits_for(item, find), dependencies.judged(item, find)
+        return (self._inputs(item), unmet, judged, item.requested_at)
 
     def _find_news(self, attempt: Attempt, found: tuple[object, ...]) -> str | None:
         """Return what is newer than this run: the HelmRelease, its chart, values, or None."""
@@ -291,7 +293,7 @@ class HelmReleaseReconciler:
         if item is None or item.metadata.deletion_timestamp or item.spec.suspend:
             return str(attempt.ref)
         now = self._inputs(item)
-        if now[:-1] != found[:-1]:
+        if now != found:
             return str(attempt.ref if now[1] != found[1] else chartobject.source_of(item))
         changed = self._context.references.news(attempt.ref, _is_no_record)
         return str(changed) if changed else None

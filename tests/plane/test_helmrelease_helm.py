@@ -1,4 +1,4 @@
-"""A release belongs to Helm: the real helm acts on what the daemon wrote, and the other way round."""
+"""A release belongs to Helm: helm acts on what the daemon wrote, and the other way round."""
 
 from __future__ import annotations
 

@@ -389,3 +389,11 @@ async def lock(world: World, name: str, status: str) -> None:
     last = await storage.last(name)
     assert last is not None
     await storage.update(last.with_info(status=status))
+
+
+async def listed(world: World, plural: str, selector: str) -> list[JsonObject]:
+    """Return the objects of the core group in the namespace that have some labels."""
+    path = f"/api/v1/namespaces/{world.namespace}/{plural}"
+    raw = await world.context.client.get_raw(path, params={"labelSelector": selector})
+    found: list[JsonObject] = orjson.loads(raw)["items"]
+    return found

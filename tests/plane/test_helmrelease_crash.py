@@ -1,0 +1,80 @@
+"""A daemon that is killed in the middle of a release: nothing stays stuck, nothing is orphaned."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from api import meta
+from tests.support import helmcharts, releaser
+from tests.support.releaser import gone, ready
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from devcluster.access import Access
+    from tests.support.releaser import World
+
+pytestmark = pytest.mark.blocking("the helm that judges is run in the loop's thread")
+KILLS = 20
+OBJECTS = 12
+TEMPLATE = """\
+{{- range $number := until 12 }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ $.Values.prefix }}-{{ $number }}
+data: {revision: {{ $.Release.Revision | quote }}}
+{{- end }}
+"""
+
+
+@pytest.fixture
+async def world(cluster: Access, namespace: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with releaser.running(cluster, tmp_path, namespace) as running:
+        files = {"templates/all.yaml": TEMPLATE, "values.yaml": "prefix: a\n"}
+        await running.push(helmcharts.pack("demo", files))
+        yield running
+
+
+async def test_twenty_kills_leave_one_release_and_no_orphan(world: World, namespace: str) -> None:
+    rng = random.Random(11)
+    for number in range(KILLS):
+        await world.release("demo", values={"prefix": f"p{number % 3}"})
+        # A write of a release costs a few requests; the kill comes after any one of them.
+        await killed_after(world, rng.randrange(1, 45))
+    item = await world.until("demo", ready)
+    assert any(each.reason == "PendingRelease" for each in world.events), "nothing was hit"
+    left = [
+        obj["metadata"]["name"]
+        for obj in await releaser.listed(world, "configmaps", f"{meta.HELM_OWNER_NAME}=demo")
+    ]
+    prefix = f"p{(KILLS - 1) % 3}"
+    assert sorted(left) == sorted(f"{prefix}-{number}" for number in range(OBJECTS))
+    history = world.history("demo")
+    assert [status for _, status in history].count("deployed") == 1
+    assert history[-1] == (item.status.history[0].version, "deployed")
+    await world.delete("demo")
+    await world.until("demo", gone)
+    assert await releaser.listed(world, "configmaps", f"{meta.HELM_OWNER_NAME}=demo") == []
+    assert world.history("demo", namespace) == []
+
+
+async def killed_after(world: World, requests: int) -> None:
+    """End the reconciler after so many more requests of any kind, and start another one."""
+    client = world.context.client
+    limit = sum(client.requests.values()) + requests
+
+    def is_reached() -> bool:
+        return sum(client.requests.values()) >= limit or ready(world.get("demo"))
+
+    async with asyncio.timeout(releaser.WAIT_S):
+        while not is_reached():  # noqa: ASYNC110 - a request is no event
+            await asyncio.sleep(0.001)
+    await world.engine.stop_kind(releaser.KIND)
+    world.engine.start_kind(releaser.KIND)
