@@ -91,17 +91,10 @@ class Processes:
         input: bytes = b"",  # noqa: A002 - the name subprocess uses
         timeout_s: float,
         max_output: int = process.MAX_OUTPUT,
-        grace_s: float = process.GRACE_S,
     ) -> process.Completed:
         """Wait for a slot, then do what `process.run` does; the deadline counts from then on."""
         async with self._slots:
             with self._metrics.child_process(os.path.basename(argv[0])):  # noqa: PTH119 - argv is text
                 return await process.run(
-                    argv,
-                    cwd=cwd,
-                    env=env,
-                    input=input,
-                    timeout_s=timeout_s,
-                    max_output=max_output,
-                    grace_s=grace_s,
+                    argv, cwd=cwd, env=env, input=input, timeout_s=timeout_s, max_output=max_output
                 )

@@ -75,7 +75,6 @@ async def run(
     input: bytes = b"",  # noqa: A002 - the name subprocess uses
     timeout_s: float,
     max_output: int = MAX_OUTPUT,
-    grace_s: float = GRACE_S,
 ) -> Completed:
     """Run a program to its end and return what it wrote.
 
@@ -86,7 +85,6 @@ async def run(
         input: what it reads from standard input.
         timeout_s: seconds until its process group is killed.
         max_output: bytes it may write to each stream.
-        grace_s: seconds between SIGTERM and SIGKILL when it is stopped.
 
     Returns:
         The result, whatever the exit status: what a failure means is the caller's to know.
@@ -113,13 +111,13 @@ async def run(
         async with asyncio.timeout(timeout_s):
             return await _communicate(child, input, max_output)
     except TimeoutError as err:
-        await _kill(child, grace_s)
+        await _kill(child, GRACE_S)
         raise ProcessTimeout(f"{program} did not end within {timeout_s:g} s") from err
     except ExceptionGroup as err:
         await _kill(child, 0)
         raise OutputTooLarge(f"{program} wrote more than {max_output} bytes") from err
     except asyncio.CancelledError:
-        await _kill(child, grace_s)
+        await _kill(child, GRACE_S)
         raise
 
 

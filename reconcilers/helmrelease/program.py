@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from kube.client import Client
     from runtime.limits import Processes, Threads
 
-GRACE_S: Final = 10.0
-"""Seconds between SIGTERM and SIGKILL: enough to write down that a release failed."""
 MAX_OUTPUT: Final = 64 * 1024 * 1024
 """Bytes of a record as helm prints it."""
 MESSAGE_LIMIT: Final = 4000
@@ -76,20 +74,12 @@ class Session:
         folder: only this user can read it; gone afterwards.
     """
 
-    def __init__(
-        self, folder: Path, place: Place, program: Path, processes: Processes, *, has_plugins: bool
-    ) -> None:
+    def __init__(self, folder: Path, place: Place, program: Path, processes: Processes) -> None:
         self.folder = folder
         self._place, self._program, self._processes = place, program, processes
-        self._has_plugins = has_plugins
 
     async def run(
-        self,
-        arguments: Sequence[str],
-        *,
-        values: bytes = b"",
-        timeout_s: float,
-        grace_s: float = process.GRACE_S,
+        self, arguments: Sequence[str], *, values: bytes = b"", timeout_s: float
     ) -> bytes:
         """Run helm and return what it printed.
 
@@ -97,8 +87,7 @@ class Session:
             arguments: the command and its options, without ``--namespace`` and ``--kubeconfig``;
                 files are named relative to the folder.
             values: standard input, for ``-f -``.
-            timeout_s: seconds until it is told to stop.
-            grace_s: seconds until it is killed then; `GRACE_S` for what writes records.
+            timeout_s: seconds until it is stopped.
 
         Raises:
             HelmError: it failed.
@@ -113,7 +102,6 @@ class Session:
                 input=values,
                 timeout_s=timeout_s,
                 max_output=MAX_OUTPUT,
-                grace_s=grace_s,
             )
         except process.ProcessNotFound as err:
             raise HelmMissing(str(err)) from err
@@ -128,7 +116,6 @@ class Session:
     def _environment(self) -> dict[str, str]:
         folder = str(self.folder)
         folders = {f"HELM_{name}_HOME": folder for name in ("CACHE", "CONFIG", "DATA")}
-        own = {} if self._has_plugins else {"HELM_NO_PLUGINS": "1"}
         return {
             "HOME": folder,
             "TMPDIR": folder,
@@ -139,7 +126,6 @@ class Session:
             "HELM_DRIVER": "secret",
             "NO_COLOR": "1",
             **folders,
-            **own,
         }
 
 
@@ -168,12 +154,13 @@ class Helm:
         self._is_clean = False
 
     @asynccontextmanager
-    async def session(self, place: Place, *, has_plugins: bool = False) -> AsyncIterator[Session]:
+    async def session(self, place: Place) -> AsyncIterator[Session]:
         """Open a way to a cluster for as long as the context lasts.
+
+        Helm looks for plug-ins in ``plugins`` in the session's folder, and nowhere else.
 
         Args:
             place: where, and as whom.
-            has_plugins: whether helm looks for plug-ins in ``plugins`` in the session's folder.
 
         Raises:
             HelmMissing: there is no helm program.
@@ -186,9 +173,7 @@ class Helm:
         try:
             async with relay.lending(place.client, move) as server:
                 await self._threads.run(_write_kubeconfig, folder, server)
-                yield Session(
-                    folder, place, self._program, self._processes, has_plugins=has_plugins
-                )
+                yield Session(folder, place, self._program, self._processes)
         finally:
             await self._threads.run(self._folders.remove, folder)
 
