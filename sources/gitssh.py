@@ -18,6 +18,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
@@ -313,12 +314,13 @@ class _Line:
     """A connection that calls share, by a socket in a private folder; ``ssh`` keeps it."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def options(self) -> tuple[str, ...]:
         """Return what tells ``ssh`` to share: make the connection, or use the one there is."""
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="gitopsd-ssh-")
+        with self._lock:
+            self._prepare()
         if len(os.fsencode(self._socket)) > _SOCKET_PATH:
             return ()
         return (
@@ -327,18 +329,27 @@ class _Line:
             f"ControlPersist={LINGER_S}",
         )
 
+    def _prepare(self) -> None:
+        if self._folder is not None and not self._socket.parent.is_dir():
+            self._folder.cleanup()  # whoever tidies temporary folders was there before
+            self._folder = None
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="gitopsd-ssh-")
+
     def close(self, host: str) -> None:
         """End the connection now, if there is one."""
         if self._folder is None:
             return
         if self._socket.exists():
-            subprocess.run(
-                [_program("ssh"), "-F", "none", "-S", str(self._socket), "-O", "exit", "--", host],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=CLOSE_S,
-                check=False,
-            )
+            line = ["-F", "none", "-S", str(self._socket), "-O", "exit", "--", host]
+            with suppress(subprocess.TimeoutExpired):  # then it ends by itself
+                subprocess.run(
+                    [_program("ssh"), *line],
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    timeout=CLOSE_S,
+                    check=False,
+                )
         self._folder.cleanup()
         self._folder = None
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -88,6 +89,25 @@ async def test_connection_that_was_lost_is_made_again(server: Server, tmp_path: 
         server.hang_up()
         assert (await fetching.commit(repository(server))).sha == sha
         assert len(server.connections) == 2
+
+
+async def test_folder_that_somebody_tidied_away_is_made_again(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    make = tempfile.mkdtemp
+
+    def noting(*arguments: Any, **options: Any) -> str:
+        made.append(str(make(*arguments, **options)))
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", noting)
+    async with gitfetch.running(tmp_path / "stores") as fetching:
+        await fetching.commit(repository(server))
+        (folder,) = [each for each in made if "gitopsd-ssh-" in each]
+        shutil.rmtree(folder)
+        sha = server.repo("fleet").push({"a": "2"})
+        assert (await fetching.commit(repository(server))).sha == sha
 
 
 async def test_other_key_goes_by_a_connection_of_its_own(server: Server, tmp_path: Path) -> None:

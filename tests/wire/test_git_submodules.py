@@ -8,7 +8,7 @@ import pytest
 
 from devcluster.gitrepo import git as run_git
 from devcluster.gitserver import GitServer
-from sources import git, giterrors, gitmodules
+from sources import git, giterrors, gitmodules, gitstore
 from sources.auth.basic import Credentials
 from sources.composed import ComposedTree
 from tests.support import gitfetch, gitssh
@@ -199,3 +199,29 @@ async def test_nesting_without_end_is_given_up(
     async with gitfetch.running(tmp_path / "stores") as fetching:
         with pytest.raises(giterrors.GitOperationError, match="nested 2 deep"):
             await files(fetching, git.Repository(git_server.url(f"r{gitmodules.MAX_DEPTH + 1}")))
+
+
+async def test_damaged_store_of_a_submodule_is_the_one_that_is_mended(
+    git_server: GitServer, tmp_path: Path
+) -> None:
+    sha = git_server.repo("library").push({"lib.yaml": "text " * 1000})
+    fleet = git_server.repo("fleet")
+    fleet.push({"app.yaml": "1"})
+    link(fleet, "lib", "../library.git", sha)
+    repository = git.Repository(git_server.url("fleet"))
+    async with gitfetch.running(tmp_path / "stores") as fetching:
+        whole = await files(fetching, repository)
+        fetcher = fetching.fetcher
+        commit = await fetching.commit(repository)
+        (submodule,) = await fetcher.submodules(repository, commit)
+        store = submodule.commit.store
+        await fetching.threads.run(store.close)
+        (pack,) = store.objects_directory.rglob("*.pack")
+        pack.chmod(0o600)
+        pack.write_bytes(b"\0" * pack.stat().st_size)
+        with pytest.raises(gitstore.DamagedError) as caught:
+            await files(fetching, repository)
+        await fetcher.mend(repository, caught.value)
+        assert commit.store.holds(commit.sha)
+        assert not store.holds(sha)
+        assert await files(fetching, repository) == whole
