@@ -142,7 +142,8 @@ async def _store(
     context: ClusterContext, attempt: Attempt[HelmChart], build: Build, content: bytes
 ) -> None:
     obj, plan = attempt.obj, build.plan
-    name = f"{plan.name}-{plan.version}.tgz"
+    own_name = plan.name.rpartition("/")[2]  # a registry may have it below a path
+    name = f"{own_name}-{plan.version}.tgz"
 
     def put() -> Artifact:
         owner = artifacts.owner(obj)

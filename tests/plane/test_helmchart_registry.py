@@ -14,7 +14,7 @@ from reconcilers.helmrepository import remote
 from runtime.errors import TerminalError
 from sources.oci import keychain
 from tests.support import chartserver, cosigning, helming, reconciling
-from tests.support.chartsource import World
+from tests.support.chartsource import CHART, World
 from tests.support.registry import LOGIN, Registry
 
 if TYPE_CHECKING:
@@ -98,6 +98,16 @@ async def test_whole_version_is_taken_at_its_word(world: World, registry: Regist
     assert "GET /v2/charts/web/tags/list" not in asked(registry)
     await world.reconcile()
     assert asked(registry) == []
+
+
+async def test_chart_below_a_path_of_the_registry_is_named_by_its_end(
+    world: World, registry: Registry
+) -> None:
+    await world.repository(type="oci", url=f"oci://{registry.host}")
+    await world.chart(chart="charts/web", version="1.0.0")
+    await world.reconcile()
+    assert world.conditions()["Ready"][2] == "pulled 'charts/web' chart with version '1.0.0'"
+    assert world.artifact()["path"].endswith(f"/{CHART}/web-1.0.0.tgz")
 
 
 async def test_tag_that_is_not_there_is_tried_again(world: World, registry: Registry) -> None:
