@@ -56,6 +56,7 @@ class Cluster(access.Access):
         self._plan = Plan(directory, 0, 0, audit)
         self._programs = {name: Program(directory, name) for name in _NAMES}
         self._guard: subprocess.Popen[bytes] | None = None
+        self._context: ssl.SSLContext | None = None
 
     @property
     def server(self) -> str:
@@ -159,7 +160,9 @@ class Cluster(access.Access):
 
     def start_api(self) -> None:
         """Start the API server again, at the same address, and wait until it is ready."""
-        self._programs["kube-apiserver"].start(components.apiserver(self._plan))
+        self._programs["kube-apiserver"].start(
+            components.apiserver(self._plan), components.ENVIRONMENT
+        )
         self._wait_for("kube-apiserver", self._is_ready)
 
     def restart_api(self) -> None:
@@ -173,9 +176,10 @@ class Cluster(access.Access):
         Raises:
             OSError: it does not answer, or not with a 2xx status.
         """
-        pki = self._plan.pki
-        context = ssl.create_default_context(cafile=pki / "ca.crt")
-        context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
+        pki, context = self._plan.pki, self._context
+        if context is None:
+            context = self._context = ssl.create_default_context(cafile=pki / "ca.crt")
+            context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
         url = self.server + path
         with urllib.request.urlopen(url, timeout=5, context=context) as answer:  # noqa: S310 - https
             content: bytes = answer.read()
@@ -227,7 +231,9 @@ class Cluster(access.Access):
         if self._programs["etcd"].pid is None:
             self._programs["etcd"].start(components.etcd(self._plan))
         if self._programs["kube-apiserver"].pid is None:
-            self._programs["kube-apiserver"].start(components.apiserver(self._plan))
+            self._programs["kube-apiserver"].start(
+                components.apiserver(self._plan), components.ENVIRONMENT
+            )
         self._wait_for("kube-apiserver", self._is_ready, also="etcd")
 
     def _start_controllers(self) -> None:
@@ -269,7 +275,7 @@ class Cluster(access.Access):
             if time.monotonic() > deadline:
                 tail = self._programs[name].tail()
                 raise StartError(f"{name} was not ready within a minute; its log ends:\n{tail}")
-            pause.wait(0.05)
+            pause.wait(0.1)
 
     def _is_ready(self) -> bool:
         try:

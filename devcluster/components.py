@@ -29,6 +29,8 @@ AUDIT_POLICY = {
         {"level": "Metadata"},
     ],
 }
+ENVIRONMENT = {"GOGC": "200"}
+"""Of the API server: half as many garbage collections for a third more memory."""
 _SERVICE_RANGE = "10.96.0.0/16"
 
 
