@@ -53,7 +53,7 @@ unit: $(STAMP) ## Test what is pure, in seconds
 wire: $(STAMP) ## Test against real servers: Git over HTTP, TLS
 	$(PYTEST) tests/wire $(ARGS)
 
-parity: tools ## Compare with the real kustomize
+parity: tools ## Compare with the real kustomize, and whole fleets with what was recorded
 	$(PYTEST) tests/parity $(ARGS)
 
 plane: tools ## Test against a real API server
