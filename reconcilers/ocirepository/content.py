@@ -7,10 +7,10 @@ pinned digest is nothing at all. A moved tag costs the manifest, one layer and o
 from __future__ import annotations
 
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -27,7 +27,7 @@ from sources.oci.errors import ContentError, RegistryError, ThrottledError
 from sources.untar import ArchiveError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from pathlib import Path
     from typing import BinaryIO
 
     from api.artifact import Artifact
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from reconcilers.context import ClusterContext
     from reconcilers.source.attempt import Attempt
     from sources.oci.client import Repository
-    from sources.oci.manifests import Manifest
+    from sources.oci.manifests import Descriptor, Manifest
 
 READ_FAILED: Final = "ReadOperationFailed"
 PULL_FAILED: Final = "OCIArtifactPullFailed"
@@ -65,6 +65,12 @@ class Found:
         return f"{repository.name}{separator}{self.reference}"
 
 
+class _Pulled(NamedTuple):
+    manifest: Manifest
+    layer: BinaryIO
+    """Its content as the registry has it, in a file that is to be closed."""
+
+
 async def produce(context: ClusterContext, attempt: Attempt[OCIRepository]) -> None:
     """Run the steps: storage, source, signature, artifact. The first that fails ends it.
 
@@ -82,14 +88,20 @@ async def produce(context: ClusterContext, attempt: Attempt[OCIRepository]) -> N
     try:
         with context.metrics.fetch(obj.KIND):
             found = await _resolve(context, obj, repository)
-        await verification.check(context, attempt, repository, found.digest, found.revision)
-        if _is_current(attempt, found):
-            _keep(context, attempt, found)
-            return
-        _announce(attempt, found, found.of(repository))
-        await _pull(context, attempt, repository, found)
+            await verification.check(context, attempt, repository, found.digest, found.revision)
+            if _is_current(attempt, found):
+                pulled = None
+            else:
+                _announce(attempt, found, found.of(repository))
+                pulled = await _pull(context, attempt, repository, found)
     except CredentialsError as err:
         raise remote.unusable(obj, err) from err
+    if pulled is None:
+        _keep(context, attempt, found)
+        return
+    with closing(pulled.layer):
+        artifact = await _store(context, attempt, found, pulled.layer)
+    await _record(context, attempt, found, artifact, pulled.manifest)
 
 
 async def _resolve(context: ClusterContext, obj: OCIRepository, repository: Repository) -> Found:
@@ -164,30 +176,36 @@ async def _pull(
     attempt: Attempt[OCIRepository],
     repository: Repository,
     found: Found,
-) -> None:
-    obj = attempt.obj
-    pulling = f"failed to pull artifact from '{obj.spec.url}'"
+) -> _Pulled:
+    """Fetch the manifest and the layer that is wanted.
+
+    Raises:
+        TransientError: the registry does not give them, or the disk refused.
+    """
+    obj, limit = attempt.obj, context.settings.artifact_limits.size_bytes
     try:
-        with context.metrics.fetch(obj.KIND):
-            manifest = await context.oci.manifest(repository, found.digest)
-    except RegistryError as err:
-        raise _leaf(err, PULL_FAILED, pulling) from err
-    selector = obj.spec.layer_selector
-    try:
-        layer = manifest.layer(selector.media_type if selector else "")
-    except ContentError as err:
-        raise TransientError(LAYER_FAILED, str(err)) from err
-    try:
-        async with _scratch(context) as file:
-            limit = context.settings.artifact_limits.size_bytes
+        manifest = await context.oci.manifest(repository, found.digest)
+        layer = _layer(manifest, obj.spec.layer_selector)
+        file = await context.threads.run(_scratch, context.storage.root)
+        try:
             await context.oci.download(repository, layer, file, limit)
-            artifact = await _store(context, attempt, found, file)
+        except BaseException:
+            file.close()
+            raise
     except RegistryError as err:
-        raise _leaf(err, PULL_FAILED, pulling) from err
+        text = f"failed to pull artifact from '{obj.spec.url}'"
+        raise _leaf(err, PULL_FAILED, text) from err
     except OSError as err:
         attempt.condition = meta.STORAGE_OPERATION_FAILED
         raise artifacts.unarchived(err) from err
-    await _record(context, attempt, found, artifact, manifest)
+    return _Pulled(manifest, file)
+
+
+def _layer(manifest: Manifest, selector: LayerSelector | None) -> Descriptor:
+    try:
+        return manifest.layer(selector.media_type if selector else "")
+    except ContentError as err:
+        raise TransientError(LAYER_FAILED, str(err)) from err
 
 
 async def _store(
@@ -197,7 +215,6 @@ async def _store(
 
     Raises:
         TransientError: the layer is not let in, or the disk refused.
-        OSError: the disk refused.
     """
     obj, storage = attempt.obj, context.storage
     owner, filename = artifacts.owner(obj), f"{found.digest}.tar.gz"
@@ -213,6 +230,9 @@ async def _store(
     except ArchiveError as err:
         text = f"failed to extract layer contents from artifact: {err}"
         raise TransientError(LAYER_FAILED, text) from err
+    except OSError as err:
+        attempt.condition = meta.STORAGE_OPERATION_FAILED
+        raise artifacts.unarchived(err) from err
     try:
         put = partial(
             storage.put,
@@ -263,23 +283,14 @@ def _succeed(attempt: Attempt[OCIRepository], found: Found) -> None:
     artifacts.succeed(attempt, found.revision, told, stored=stored)
 
 
-@asynccontextmanager
-async def _scratch(context: ClusterContext) -> AsyncIterator[BinaryIO]:
-    """Lend a file without a name on the disk of the artifacts.
+def _scratch(folder: Path) -> BinaryIO:
+    """Open a file without a name on the disk of the artifacts.
 
     Raises:
         OSError: the disk refused.
     """
-
-    def make() -> BinaryIO:
-        context.storage.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return tempfile.TemporaryFile(dir=context.storage.root, buffering=0)
-
-    file = await context.threads.run(make)
-    try:
-        yield file
-    finally:
-        file.close()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=folder, buffering=0)
 
 
 def _leaf(error: Exception, reason: str, text: str) -> TransientError:
