@@ -8,7 +8,7 @@ since digests are of these bytes.
 
     WebError             no answer, or none that can be used; the text has no query and no secret
     ├── StatusError      the server answered with another status than 2xx or 304
-    ├── LengthError      a body of another length than announced, or a longer one than is allowed
+    ├── LengthError      a longer body than is allowed
     └── LostError        the connection was lost or not made, which may pass by itself
 """
 
@@ -67,7 +67,7 @@ class StatusError(WebError):
 
 
 class LengthError(WebError):
-    """A body that is shorter or longer than it should be."""
+    """A longer body than is allowed."""
 
 
 class LostError(WebError):
@@ -96,8 +96,8 @@ class Body:
         """Yield the body in pieces.
 
         Raises:
-            LengthError: it is larger than allowed, or ends early.
-            WebError: the connection broke.
+            LengthError: it is larger than allowed.
+            WebError: the connection broke, or nothing comes any more.
         """
         taken = 0
         while chunk := await self._next(taken):
@@ -112,7 +112,7 @@ class Body:
         try:
             return await self._response.content.read(CHUNK_BYTES)
         except aiohttp.ClientPayloadError as err:
-            raise LengthError(f"{_place(url)} broke off after {taken} bytes") from err
+            raise LostError(f"{_place(url)} broke off after {taken} bytes") from err
         except TimeoutError as err:
             raise WebError(f"{_place(url)} stalled after {taken} bytes") from err
         except (aiohttp.ClientError, OSError) as err:
@@ -242,10 +242,11 @@ class Web:
 
 async def patiently(exchange: Callable[[], Awaitable[bytes]]) -> bytes:
     """Return what an exchange gives, tried again where that may help; raises what it raises."""
-    return await retry.idempotent(exchange, on=_may_pass)
+    return await retry.idempotent(exchange, on=may_pass)
 
 
-def _may_pass(error: BaseException) -> bool:
+def may_pass(error: BaseException) -> bool:
+    """Tell a failure that another try may mend: a lost connection, a server that is busy."""
     if isinstance(error, StatusError):
         return error.status in _TRANSIENT
     return isinstance(error, LostError)

@@ -15,4 +15,4 @@ if TYPE_CHECKING:
 
 def reconciler(context: ClusterContext) -> SourceReconciler[Bucket]:
     """Return what keeps the artifacts of Buckets current."""
-    return SourceReconciler(context, Source(Bucket, content.produce))
+    return SourceReconciler(context, Source(Bucket, content.produce, forget=content.forget))

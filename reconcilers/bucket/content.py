@@ -189,6 +189,11 @@ def _succeed(attempt: Attempt[Bucket], artifact: Artifact, count: int) -> None:
     )
 
 
+def forget(context: ClusterContext, obj: Bucket) -> None:
+    """Remove what is remembered of an object's artifact. Blocks."""
+    _memory(context, obj).unlink(missing_ok=True)
+
+
 def _timeout_s(obj: Bucket) -> float:
     return durations.parse_or(obj.spec.timeout, DEFAULT_TIMEOUT_S)
 

@@ -118,8 +118,8 @@ async def _s3(way: _Way, web: Web) -> Store:
     spec = way.obj.spec
     keys = _keys(*await way.secret(spec.secret_ref)) if spec.secret_ref else None
     if spec.sts is not None:
-        lent = await _lent(way, spec.sts)
-        keys = keys or lent
+        _check_service(way.obj, spec.sts)
+        keys = keys or await _lent(way, spec.sts)
     place = s3.Place(spec.endpoint, spec.bucket_name, spec.region, not spec.insecure)
     return s3.S3(web, place, keys, way.context.clock)
 
@@ -132,20 +132,27 @@ def _keys(name: str, data: Mapping[str, bytes]) -> Keys:
     return Keys(basic.text(data, _ACCESS_KEY, name), basic.text(data, _SECRET_KEY, name))
 
 
-async def _lent(way: _Way, service: BucketSTS) -> Keys:
-    """Return keys from a token service.
+def _check_service(obj: Bucket, service: BucketSTS) -> None:
+    """Refuse a token service that the provider of the bucket takes no keys from.
 
     Raises:
-        TerminalError: the provider of the bucket takes none from there.
-        TransientError: its Secret does not do.
-        CredentialsError: it lends none.
+        TerminalError: it is one.
     """
-    provider = way.obj.spec.provider
+    provider = obj.spec.provider
     if (provider, service.provider) != (kind.GENERIC, kind.LDAP):
         raise TerminalError(
             STS_INVALID,
             f"STS provider '{service.provider}' is not supported for '{provider}' bucket provider",
         )
+
+
+async def _lent(way: _Way, service: BucketSTS) -> Keys:
+    """Return keys from a token service.
+
+    Raises:
+        TransientError: its Secret does not do.
+        CredentialsError: it lends none.
+    """
     name, data = await way.secret(service.secret_ref)
     if service.secret_ref and not (data.get("username") and data.get("password")):
         raise _denied(
@@ -167,7 +174,9 @@ async def _gcs(way: _Way, web: Web) -> Store:
         raise _denied(f"invalid '{name}' secret data: required fields '{_ACCOUNT}'")
     account = gcs.account(data[_ACCOUNT])
     token = await gcs.token(web, account, context.threads, context.clock)
-    return gcs.GCS(web, gcs.Place(spec.bucket_name, spec.endpoint, not spec.insecure, token))
+    # Flux asks Google wherever the endpoint points, so people write it in every form.
+    endpoint = spec.endpoint.rpartition("://")[2].strip("/") or gcs.ENDPOINT
+    return gcs.GCS(web, gcs.Place(spec.bucket_name, endpoint, not spec.insecure, token))
 
 
 async def _azure(way: _Way, web: Web) -> Store:

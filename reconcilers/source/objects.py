@@ -111,3 +111,5 @@ class Source(Generic[S]):
     """The conditions that decide about Ready, most important first."""
     failures: tuple[str, ...] = FAILURES
     """The conditions that a run which did everything takes away."""
+    forget: Callable[[ClusterContext, S], None] | None = None
+    """Removes what was kept beside the artifacts of an object that is deleted; blocks."""

@@ -79,6 +79,8 @@ class SourceReconciler(Generic[S]):
     async def _finalise(self, obj: S) -> Result:
         try:
             await self._context.threads.run(self._context.storage.remove, artifacts.owner(obj))
+            if self._source.forget:
+                await self._context.threads.run(self._source.forget, self._context, obj)
         except OSError as err:
             text = f"garbage collection for deleted resource failed: {err.strerror}"
             notice = steps.notice(COLLECTION_FAILED, text, severity="error")

@@ -20,7 +20,7 @@ from yarl import URL
 from sources import web
 from sources.auth.errors import CredentialsError
 from sources.bucket import records
-from sources.bucket.listing import BucketError, Content, Listed, MissingError
+from sources.bucket.listing import BucketError, Content, Listed, MissingError, broken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -128,7 +128,7 @@ class Azure:
         except web.StatusError as err:
             raise _refusal(err) from err
         except web.WebError as err:
-            raise BucketError(str(err)) from err
+            raise broken(err) from err
 
     async def _page(
         self, prefix: str, marker: str
@@ -142,7 +142,9 @@ class Azure:
             return await self._web.threads.run(records.read, body, "Blob")
         except web.StatusError as err:
             raise _refusal(err) from err
-        except (web.WebError, records.RecordsError) as err:
+        except web.WebError as err:
+            raise broken(err) from err
+        except records.RecordsError as err:
             raise BucketError(str(err)) from err
 
     def _url(self, rest: str, parameters: Mapping[str, str]) -> URL:
@@ -195,4 +197,4 @@ def _refusal(err: web.StatusError) -> BucketError:
     code = err.headers.get("x-ms-error-code", "") or said.get("Code", "")
     message = said.get("Message", "").partition("\n")[0]
     text = f"{message[:256]} ({code})" if message and code else f"{err} ({code})" if code else ""
-    return (MissingError if code in _MISSING else BucketError)(text or str(err))
+    return MissingError(text) if code in _MISSING else broken(err, text)

@@ -12,14 +12,16 @@ import os
 import tempfile
 import weakref
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from runtime import retry
 from sources import tree as trees
 from sources import web
 from sources.bucket import listing
-from sources.bucket.listing import BucketError, ListingError, MissingError
+from sources.bucket.listing import BrokenError, BucketError, ListingError, MissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -180,7 +182,7 @@ class _Fetch:
             if self._error is not None:
                 return
             try:
-                await self._one(self._wanted[key])
+                await retry.idempotent(partial(self._one, self._wanted[key]), on=_may_pass)
             except MissingError:
                 del self.etags[key]
             except BucketError as err:
@@ -211,6 +213,10 @@ class _Fetch:
         extent = self._spool.take(len(data))
         await self._threads.run(self._spool.write, extent, data)
         return extent
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, BrokenError)
 
 
 async def fetch(

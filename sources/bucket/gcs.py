@@ -13,7 +13,7 @@ from yarl import URL
 from sources import web
 from sources.auth import jws, oauth
 from sources.auth.errors import CredentialsError
-from sources.bucket.listing import BucketError, Content, Listed, MissingError
+from sources.bucket.listing import BucketError, Content, Listed, MissingError, broken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -155,7 +155,7 @@ class GCS:
         except web.StatusError as err:
             raise _refusal(err) from err
         except web.WebError as err:
-            raise BucketError(str(err)) from err
+            raise broken(err) from err
 
     async def _page(self, prefix: str, following: str) -> _Page:
         parameters = {"prefix": prefix, "fields": _FIELDS, "maxResults": "1000"}
@@ -167,7 +167,7 @@ class GCS:
         except web.StatusError as err:
             raise _refusal(err) from err
         except web.WebError as err:
-            raise BucketError(str(err)) from err
+            raise broken(err) from err
         except (msgspec.MsgspecError, UnicodeDecodeError) as err:
             raise BucketError(f"{self._place.endpoint} does not answer as it should") from err
 
@@ -186,4 +186,4 @@ def _refusal(err: web.StatusError) -> BucketError:
         said = msgspec.json.decode(err.body, type=_Refused).error.message[:256]
     except (msgspec.MsgspecError, UnicodeDecodeError):
         said = ""
-    return (MissingError if err.status == 404 else BucketError)(said or str(err))
+    return MissingError(said or str(err)) if err.status == 404 else broken(err, said)

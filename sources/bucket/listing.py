@@ -31,6 +31,10 @@ class MissingError(BucketError):
     """There is no such bucket, or no such object."""
 
 
+class BrokenError(BucketError):
+    """An exchange that broke off, or found the store busy; another try may mend it."""
+
+
 class ListingError(BucketError):
     """A listing that cannot be finished, or that holds what can be no artifact."""
 
@@ -68,7 +72,17 @@ class Content:
             async for chunk in self._body.chunks():
                 yield chunk
         except web.WebError as err:
-            raise BucketError(str(err)) from err
+            raise broken(err) from err
+
+
+def broken(error: web.WebError, text: str = "") -> BucketError:
+    """Return what a failed exchange is to whoever reads a bucket.
+
+    Args:
+        error: the failure.
+        text: how to word it; as the error does where empty.
+    """
+    return (BrokenError if web.may_pass(error) else BucketError)(text or str(error))
 
 
 class Bucket(Protocol):

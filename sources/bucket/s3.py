@@ -16,7 +16,7 @@ from yarl import URL
 
 from sources import web
 from sources.bucket import records, sigv4
-from sources.bucket.listing import BucketError, Content, Listed, MissingError
+from sources.bucket.listing import BucketError, Content, Listed, MissingError, broken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -132,7 +132,7 @@ class S3:
         except web.StatusError as err:
             raise _refusal(err) from err
         except web.WebError as err:
-            raise BucketError(str(err)) from err
+            raise broken(err) from err
 
     async def _page(
         self, prefix: str, token: str
@@ -145,7 +145,9 @@ class S3:
             return await self._web.threads.run(records.read, body, "Contents", "CommonPrefixes")
         except web.StatusError as err:
             raise _refusal(err) from err
-        except (web.WebError, records.RecordsError) as err:
+        except web.WebError as err:
+            raise broken(err) from err
+        except records.RecordsError as err:
             raise BucketError(str(err)) from err
 
     async def _get(self, parameters: list[tuple[str, str]]) -> bytes:
@@ -206,4 +208,4 @@ def _refusal(err: web.StatusError) -> BucketError:
     said = _error(err)
     code, message = said.get("Code", ""), said.get("Message", "")
     text = f"{message[:256]} ({code})" if message and code else str(err)
-    return MissingError(text) if code in _MISSING else BucketError(text)
+    return MissingError(text) if code in _MISSING else broken(err, text)

@@ -145,9 +145,12 @@ async def test_deletion_removes_what_was_stored(source: BucketSource) -> None:
     await source.apply()
     await source.reconcile()
     folder = source.file.parent
+    memory = source.desk.context.data_dir / "buckets" / source.namespace / "fleet"
+    assert memory.is_file()
     await source.desk.delete(source.KIND, source.namespace, "fleet")
     await source.reconcile()
     assert not folder.exists()
+    assert not memory.exists()
     assert await source.desk.names(source.namespace, source.KIND) == []
 
 

@@ -218,6 +218,12 @@ async def test_object_in_chunks_that_breaks_off_is_refused(tmp_path: Path) -> No
         await fetched(lambda _: [head + b"a\r\nabc"], tmp_path)
 
 
+async def test_object_that_breaks_off_once_is_fetched_again(tmp_path: Path) -> None:
+    head = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 10\r\n\r\n'
+    answers = iter([head + b"abc", faults.answer(b"", "503 Slow Down"), head + b"0123456789"])
+    assert await fetched(lambda _: [next(answers)], tmp_path) == b"0123456789"
+
+
 async def test_object_larger_than_any_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
