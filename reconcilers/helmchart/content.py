@@ -16,7 +16,7 @@ from reconcilers import steps
 from reconcilers.dependencies import SourceKey
 from reconcilers.helmchart import local, remote
 from reconcilers.helmchart.failures import BuildError
-from reconcilers.source import artifacts, secrets
+from reconcilers.source import artifacts, links, secrets
 from runtime import conditions
 from runtime.errors import TerminalError, TransientError, WaitingError
 from sources import storage
@@ -32,10 +32,7 @@ if TYPE_CHECKING:
 NO_ARTIFACT: Final = "NoSourceArtifact"
 UNAVAILABLE: Final = "SourceUnavailable"
 UNSUPPORTED: Final = "UnsupportedSourceKind"
-UP_TO_DATE: Final = "ArtifactUpToDate"
 RESOLVED: Final = "ResolvedDependencies"
-LINK_FAILED: Final = "SymlinkUpdateFailed"
-LATEST: Final = "latest.tar.gz"
 
 
 async def produce(context: ClusterContext, attempt: Attempt[HelmChart]) -> None:
@@ -46,7 +43,7 @@ async def produce(context: ClusterContext, attempt: Attempt[HelmChart]) -> None:
     """
     if paths := served.unserved(attempt.obj):
         raise TerminalError(meta.NOT_SERVED, served.message(paths))
-    await artifacts.check_storage(context, attempt)
+    await links.check_storage(context, attempt)
     if conditions.is_false(attempt.conditions, meta.SOURCE_VERIFIED):
         attempt.clear(meta.SOURCE_VERIFIED)
     source = _source(context, attempt.obj)
@@ -62,7 +59,7 @@ async def produce(context: ClusterContext, attempt: Attempt[HelmChart]) -> None:
     except CredentialsError as err:
         raise secrets.unusable(err) from err
     if build.content is None:
-        _keep(context, attempt, build)
+        links.tell_unchanged(attempt, build.plan.version)
     else:
         await _store(context, attempt, build, build.content)
     _succeed(attempt, build)
@@ -128,16 +125,6 @@ async def _build(
         return await local.build(context, attempt, artifact)
 
 
-def _keep(context: ClusterContext, attempt: Attempt[HelmChart], build: Build) -> None:
-    """Go on with the artifact there is."""
-    if attempt.obj.status.url:
-        folder = artifacts.owner(attempt.obj).folder
-        attempt.observed["url"] = context.storage.url(f"{folder}/{LATEST}")
-    if attempt.is_requested:
-        text = f"artifact up-to-date with remote revision: '{build.plan.version}'"
-        attempt.notices.append(steps.Notice(text, UP_TO_DATE, is_trace=True))
-
-
 async def _store(
     context: ClusterContext, attempt: Attempt[HelmChart], build: Build, content: bytes
 ) -> None:
@@ -156,12 +143,7 @@ async def _store(
     if build.resolved:
         text = f"resolved {build.resolved} chart dependencies"
         attempt.notices.append(steps.Notice(text, RESOLVED, is_trace=True))
-    try:
-        link = await context.threads.run(context.storage.link, attempt.artifact, LATEST)
-        attempt.observed["url"] = link
-    except OSError as err:  # a convenience, as in Flux: the artifact is there without it
-        text = f"failed to update status URL symlink: {err}"
-        attempt.notices.append(steps.Notice(text, LINK_FAILED, is_trace=True))
+    await links.update(context, attempt)
 
 
 def _succeed(attempt: Attempt[HelmChart], build: Build) -> None:

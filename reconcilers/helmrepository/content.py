@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from api import meta
-from reconcilers import steps
 from reconcilers.helmrepository import remote
-from reconcilers.source import artifacts, secrets
+from reconcilers.source import artifacts, links, secrets
 from runtime.errors import TransientError
 from sources.auth.errors import CredentialsError
 from sources.helm import urls
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from sources.helm.server import Repository
 
 INDEXATION_FAILED: Final = "IndexationFailed"
-UP_TO_DATE: Final = "ArtifactUpToDate"
-LINK_FAILED: Final = "SymlinkUpdateFailed"
 LATEST: Final = "index.yaml"
 _UNITS: Final = ("B", "kB", "MB", "GB")
 
@@ -39,11 +36,11 @@ async def produce(context: ClusterContext, attempt: Attempt[HelmRepository]) -> 
     Raises:
         GitOpsError: what the status is to say.
     """
-    await artifacts.check_storage(context, attempt)
+    await links.check_storage(context, attempt, LATEST)
     repository = await remote.repository(context, attempt.obj)
     found = await _fetch(context, attempt, repository)
     if attempt.artifact is not None and attempt.artifact.revision == found.revision:
-        _keep(context, attempt, found)
+        links.tell_unchanged(attempt, found.revision)
     else:
         await _store(context, attempt, found)
     _succeed(attempt, found)
@@ -69,16 +66,6 @@ async def _fetch(
         raise artifacts.unarchived(err) from err
 
 
-def _keep(context: ClusterContext, attempt: Attempt[HelmRepository], found: Index) -> None:
-    """Go on with the artifact there is."""
-    if attempt.obj.status.url:
-        folder = artifacts.owner(attempt.obj).folder
-        attempt.observed["url"] = context.storage.url(f"{folder}/{LATEST}")
-    if attempt.is_requested:
-        text = f"artifact up-to-date with remote revision: '{found.revision}'"
-        attempt.notices.append(steps.Notice(text, UP_TO_DATE, is_trace=True))
-
-
 async def _store(context: ClusterContext, attempt: Attempt[HelmRepository], found: Index) -> None:
     attempt.is_rebuilding = True
     text = f"new index revision '{found.revision}'"
@@ -94,12 +81,7 @@ async def _store(context: ClusterContext, attempt: Attempt[HelmRepository], foun
             )
 
     attempt.artifact = await artifacts.store(context, attempt, put)
-    try:
-        link = await context.threads.run(context.storage.link, attempt.artifact, LATEST)
-        attempt.observed["url"] = link
-    except OSError as err:  # a convenience, as in Flux: the artifact is there without it
-        text = f"failed to update status URL symlink: {err}"
-        attempt.notices.append(steps.Notice(text, LINK_FAILED, is_trace=True))
+    await links.update(context, attempt, LATEST)
 
 
 def _succeed(attempt: Attempt[HelmRepository], found: Index) -> None:

@@ -76,6 +76,12 @@ async def test_unchanged_chart_costs_nothing_and_a_new_one_a_patch(world: World)
         await world.reconcile()
     assert counts == {"get": 1}  # by which the test itself looks at the object
     assert len(world.server.requests) == requests
+    request = {"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}}
+    await world.desk.patch(HelmChart, world.namespace, CHART, request)
+    await world.reconcile()
+    told = "artifact up-to-date with remote revision: '1.0.0'"
+    assert world.events[-1] == ("ArtifactUpToDate", told)
+    assert world.status()["lastHandledReconcileAt"] == "now"
     world.server.publish(helming.chart(version="1.1.0"))
     world.server.publish(helming.chart(version="2.0.0"))
     await world.reconcile(HelmRepository)
