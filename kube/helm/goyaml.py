@@ -30,6 +30,10 @@ _ESCAPES: Final = {
 }  # fmt: skip
 
 
+class Integer(int):
+    """A whole number that Go has as an integer, where those of JSON are floating to it."""
+
+
 def dump(values: JsonObject) -> bytes:
     """Return decoded JSON as YAML, with the keys of every map in the order of their bytes."""
     writer = _Writer()
@@ -234,6 +238,8 @@ def _scalar(value: object) -> str:
             return "{}"
         case list():
             return "[]"
+        case Integer():
+            return str(int(value))
         case int() | float():
             return number(float(value))
         case _:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from kube.helm import goyaml
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -28,10 +30,6 @@ _WORDS: Final = {"true": True, "false": False, "null": None}
 
 class SetError(ValueError):
     """The path or the value breaks the syntax; the message quotes keys, never the value."""
-
-
-class Integer(int):
-    """A number that Helm takes for a whole one, where those in YAML are floating to it."""
 
 
 def put(values: JsonObject, path: str, data: str, *, literal: bool = False) -> None:
@@ -167,5 +165,5 @@ def _typed(text: str) -> object:
         return _WORDS[word]
     if text == "0" or (_INTEGER.fullmatch(text) and not text.startswith("0")):
         number = int(text)
-        return Integer(number) if -(2**63) <= number < 2**63 else text
+        return goyaml.Integer(number) if -(2**63) <= number < 2**63 else text
     return text

@@ -16,7 +16,7 @@ import msgspec
 
 from api import meta
 from kube import errors, manifests
-from kube.helm import digest
+from kube.helm import digest, goyaml
 from kube.objects import ObjectId
 from reconcilers import referenced
 from reconcilers.helmchart import values as chart_values
@@ -172,7 +172,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any JSON
             return {key: plain(value[key]) for key in sorted(value)}
         case list():
             return [plain(each) for each in value]
-        case setpath.Integer():
+        case goyaml.Integer():
             return int(value)
         case _:
             return value
@@ -184,7 +184,7 @@ def _texts(value: Any) -> Any:  # noqa: ANN401 - any JSON
             return {key: _texts(each) for key, each in value.items()}
         case list():
             return [_texts(each) for each in value]
-        case setpath.Integer():
+        case goyaml.Integer():
             return str(int(value)) if abs(value) >= EXACT_FLOAT else int(value)
         case _:
             return value

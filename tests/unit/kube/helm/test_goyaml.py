@@ -28,6 +28,12 @@ def test_the_table_has_every_style_in_it() -> None:
         assert mark in written, mark
 
 
+def test_an_integer_of_go_s_keeps_all_its_digits() -> None:
+    exact = 2**53 + 1
+    assert goyaml.dump({"a": goyaml.Integer(exact)}) == b"a: 9007199254740993\n"
+    assert goyaml.dump({"a": exact}) == b"a: 9007199254740992\n"
+
+
 def test_what_is_no_json_is_refused() -> None:
     with pytest.raises(TypeError, match="no JSON value: bytes"):
         goyaml.dump({"a": b"x"})
