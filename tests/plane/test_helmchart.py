@@ -11,7 +11,7 @@ from api.charts import HelmChart, HelmRepository
 from kube import manifests
 from runtime.errors import TerminalError, TransientError, WaitingError
 from tests.support import chartserver, helming, reconciling
-from tests.support.chartsource import CHART, World
+from tests.support.chartsource import CHART, GIT, World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -160,6 +160,15 @@ async def test_each_revision_makes_a_chart_where_that_is_asked_for(world: World)
     await world.reconcile()
     assert world.artifact()["revision"] == "1.0.0+abcdef012345.2"
     assert manifests.load((await world.packed())["web/values.yaml"]) == {"replicas": 3}
+
+
+async def test_chart_in_a_bucket_is_packed(world: World) -> None:
+    await world.bucket(IN_GIT, "fedcba9876543210" + "0" * 48)
+    source = {"kind": "Bucket", "name": GIT}
+    await world.chart(chart="charts/web", sourceRef=source, reconcileStrategy="Revision")
+    await world.reconcile()
+    assert world.artifact()["revision"] == "1.0.0+fedcba987654"
+    assert world.status()["observedSourceArtifactRevision"].startswith("sha256:fedcba9876543210")
 
 
 async def test_dependencies_are_brought(world: World) -> None:

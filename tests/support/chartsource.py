@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from api.bucket import Bucket
 from api.charts import HelmChart, HelmRepository
 from api.source import GitRepository
 from kube import errors
@@ -43,6 +44,7 @@ _NAMES: dict[type[CustomObject], str] = {
     HelmRepository: REPOSITORY,
     HelmChart: CHART,
     GitRepository: GIT,
+    Bucket: GIT,
 }
 
 
@@ -81,16 +83,13 @@ class World:
     async def git(self, files: Mapping[str, str | bytes], revision: str = "1" * 40) -> None:
         """Let a GitRepository have an artifact with some files."""
         await self._create(GitRepository, {"url": "https://git.invalid/f", "interval": "1h"})
-        owner = storage.Owner("GitRepository", self.namespace, GIT)
-        artifact = await asyncio.to_thread(
-            self.desk.context.storage.put,
-            owner,
-            f"{revision}.tar.gz",
-            f"main@sha1:{revision}",
-            MemoryTree(files),
-        )
-        status = {"status": {"artifact": msgspec.to_builtins(artifact)}}
-        await self.desk.patch(GitRepository, self.namespace, GIT, status, subresource="status")
+        await self._publish(GitRepository, files, f"main@sha1:{revision}")
+
+    async def bucket(self, files: Mapping[str, str | bytes], revision: str) -> None:
+        """Let a Bucket have an artifact with some files."""
+        spec = {"bucketName": "b", "endpoint": "s3.invalid", "interval": "1h"}
+        await self._create(Bucket, spec)
+        await self._publish(Bucket, files, f"sha256:{revision}")
 
     async def secret(self, name: str, data: Mapping[str, bytes | str]) -> None:
         """Write a Secret beside them."""
@@ -157,6 +156,19 @@ class World:
     def events(self) -> list[tuple[str, str]]:
         """Reason and message of each event so far."""
         return [(event.reason, event.message) for event in self.desk.events]
+
+    async def _publish(
+        self, kind: type[CustomObject], files: Mapping[str, str | bytes], revision: str
+    ) -> None:
+        artifact = await asyncio.to_thread(
+            self.desk.context.storage.put,
+            storage.Owner(kind.KIND, self.namespace, _NAMES[kind]),
+            f"{revision.rpartition(':')[2]}.tar.gz",
+            revision,
+            MemoryTree(files),
+        )
+        status = {"status": {"artifact": msgspec.to_builtins(artifact)}}
+        await self.desk.patch(kind, self.namespace, _NAMES[kind], status, subresource="status")
 
     async def _create(self, kind: type[CustomObject], spec: Mapping[str, Any]) -> None:
         await self.desk.create(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from aiohttp import web
 
 from devcluster import certificates
 from devcluster.certificates import Pair
@@ -98,6 +99,21 @@ async def test_unchanged_index_costs_one_304(server: ChartServer, charts: Reposi
     first = await charts.index(at(server))
     again = await charts.index(at(server))
     assert (first, server.statuses) == (again, [200, 304])
+
+
+async def test_index_that_has_a_date_alone_costs_one_304_too(
+    server: ChartServer, charts: Repositories
+) -> None:
+    date, content = "Mon, 05 Jan 2026 01:02:03 GMT", server.files["index.yaml"]
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.headers.get("If-Modified-Since") == date:
+            return web.Response(status=304)
+        return web.Response(body=content, headers={"Last-Modified": date})
+
+    server.answers["index.yaml"] = answer
+    assert await charts.index(at(server)) == await charts.index(at(server))
+    assert server.statuses == [200, 304]
 
 
 async def test_another_start_knows_the_index_still(server: ChartServer, tmp_path: Path) -> None:
