@@ -100,13 +100,6 @@ def uninstalled(last: Record) -> Record:
     return last.with_info(status=record.UNINSTALLED, description="Uninstallation complete")
 
 
-def in_force(history: Iterable[Record]) -> Record | None:
-    """Return what an upgrade goes on from: the last deployed record, or the newest of all."""
-    newest = sorted(history, key=lambda each: -each.version)
-    found = (each for each in newest if each.status == record.DEPLOYED)
-    return next(found, newest[0] if newest else None)
-
-
 def stored(last: Record, oci_digest: str) -> Stored:
     """Return what the state of a release is decided by. Blocking: digests the whole record.
 

@@ -30,8 +30,6 @@ SOURCE_NOT_READY: Final = "SourceNotReady"
 VALUES_ERROR: Final = "ValuesError"
 STATE_ERROR: Final = "StateError"
 CHART_MUTATE_ERROR: Final = "ChartMutateError"
-REST_CLIENT_ERROR: Final = "RESTClientError"
-FACTORY_ERROR: Final = "FactoryError"
 RECONCILE_ERROR: Final = "ReconcileError"
 HELM_CHART_CREATED: Final = "HelmChartCreated"
 HELM_CHART_CONFIGURED: Final = "HelmChartConfigured"
@@ -132,11 +130,6 @@ def uninstall_failed(snapshot: Snapshot, why: str) -> str:
 def not_found(snapshot: Snapshot) -> str:
     """Say that there was no record to uninstall."""
     return f"Release {release_of(snapshot)} was not found, assuming it is uninstalled"
-
-
-def gone_before(snapshot: Snapshot) -> str:
-    """Say that somebody had uninstalled it before."""
-    return f"Release {release_of(snapshot)} was already uninstalled"
 
 
 def unlocked(snapshot: Snapshot, status: str) -> str:

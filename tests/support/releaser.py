@@ -105,12 +105,13 @@ class World:
         return revision
 
     async def release(self, name: str, **spec: Any) -> None:
-        """Create a HelmRelease of the chart, or change its spec."""
+        """Create a HelmRelease of the chart, or change its spec; None takes a default away."""
         defaults = {
             "interval": "1h",
             "chartRef": {"kind": "OCIRepository", "name": CHART},
         }
-        await self.apply(reconciling.resource_of(HelmRelease), name, defaults | spec)
+        wanted = {key: value for key, value in (defaults | spec).items() if value is not None}
+        await self.apply(reconciling.resource_of(HelmRelease), name, wanted)
 
     async def apply(self, resource: Resource, name: str, spec: Mapping[str, Any]) -> None:
         """Create an object, or change its spec."""
