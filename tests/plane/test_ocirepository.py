@@ -501,6 +501,11 @@ async def test_signer_without_a_key_is_recognised(source: Source) -> None:
     )
     program = toolcache.ensure(toolcache.COSIGN) / "cosign"
     source.desk.context.tools = replace(source.desk.context.tools, cosign=program)
+    await source.secret("empty", {"else": b"x"})
+    await source.apply(verify=verify | {"trustedRootSecretRef": {"name": "empty"}})
+    await source.fails()
+    text = f"{beginning}secret '{source.namespace}/empty' has no 'trusted_root.json'"
+    assert source.conditions["Ready"][2] == text
     stranger = {"issuer": ".*", "subject": "^https://github.com/evil/.*$"}
     await source.apply(verify=verify | {"matchOIDCIdentity": [stranger]})
     await source.fails()
