@@ -13,6 +13,7 @@ import msgspec
 
 from api import meta
 from api.charts import HelmRepository
+from api.external import ExternalArtifact
 from api.helm import HelmReleaseStatus
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _LONG_HEX = re.compile(r"[0-9a-f]{40,}")
 _SHORT = 8
 WAITING = "waiting to be reconciled"
+EXTERNAL = "artifact is there"
+"""What is said of an artifact of somebody else, who says nothing."""
 STATIC = "Helm repository is Ready"
 """What is said of a registry, with which nothing is done; as in the flux CLI."""
 
@@ -127,6 +130,8 @@ def row(kind: str, obj: AnyKind, *, corrections: int = 0) -> Row:
     )
     if isinstance(obj, HelmRepository) and obj.is_static:
         return msgspec.structs.replace(base, ready="True", message=STATIC)
+    if ready is None and isinstance(obj, ExternalArtifact) and obj.status.artifact:
+        return msgspec.structs.replace(base, ready="True", message=EXTERNAL)
     if ready is None:
         return base
     return msgspec.structs.replace(

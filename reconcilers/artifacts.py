@@ -87,7 +87,8 @@ def _worded(artifact: Artifact) -> Iterator[None]:
     except (errors.ApiError, web.WebError) as err:
         if isinstance(err, web.StatusError) and err.status == 404:
             raise _missing() from err
-        raise _failed(f"failed to download archive from {artifact.url}: {err}") from err
+        where = web.place(URL(artifact.url, encoded=True))
+        raise _failed(f"failed to download archive from {where}: {err}") from err
 
 
 @asynccontextmanager

@@ -38,6 +38,8 @@ DIGEST: Final = re.compile(
     r"(?:(?P<algorithm>sha256|sha384|sha512|sha1):)?(?P<hex>[0-9a-f]{40,128})"
 )
 _BATCH: Final = 256 * 2**10
+_ABANDONED_S: Final = 3600.0
+"""Seconds after which nobody writes any more to a file that is not whole."""
 
 
 class DownloadError(Exception):
@@ -124,7 +126,7 @@ class Downloads:
             await self._threads.run(writer.keep, path)
         finally:
             await self._threads.run(writer.close)
-        await self._threads.run(_prune, self._directory)
+        await self._threads.run(_prune, self._directory, path)
 
 
 class _Writer:
@@ -185,8 +187,12 @@ def _is_whole(path: Path, algorithm: str, digest: str) -> bool:
     return found == digest
 
 
-def _prune(directory: Path) -> None:
+def _prune(directory: Path, newest: Path) -> None:
     """Remove the files that were not used for longest, and what a crash left behind."""
+    abandoned = newest.stat().st_mtime - _ABANDONED_S
+    for path in directory.glob(".writing-*"):
+        if path.stat().st_mtime < abandoned:
+            path.unlink(missing_ok=True)
     files = sorted(directory.glob("sha*-*"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in files[KEPT:]:
         path.unlink(missing_ok=True)

@@ -56,13 +56,13 @@ class StatusError(WebError):
 
     Args:
         status: the HTTP status.
-        place: scheme, host and path that refused.
+        where: scheme, host and path that refused.
         body: the beginning of what it said.
         headers: of the answer.
     """
 
-    def __init__(self, status: int, place: str, body: bytes, headers: Mapping[str, str]) -> None:
-        super().__init__(f"{place} answered {status} {_phrase(status)}".rstrip())
+    def __init__(self, status: int, where: str, body: bytes, headers: Mapping[str, str]) -> None:
+        super().__init__(f"{where} answered {status} {_phrase(status)}".rstrip())
         self.status, self.body, self.headers = status, body, headers
 
 
@@ -103,8 +103,8 @@ class Body:
         while chunk := await self._next(taken):
             taken += len(chunk)
             if taken > self._limit:
-                place = _place(self._response.url)
-                raise LengthError(f"{place} sends more than {self._limit} bytes")
+                where = place(self._response.url)
+                raise LengthError(f"{where} sends more than {self._limit} bytes")
             yield chunk
 
     async def _next(self, taken: int) -> bytes:
@@ -112,9 +112,9 @@ class Body:
         try:
             return await self._response.content.read(CHUNK_BYTES)
         except aiohttp.ClientPayloadError as err:
-            raise LostError(f"{_place(url)} broke off after {taken} bytes") from err
+            raise LostError(f"{place(url)} broke off after {taken} bytes") from err
         except TimeoutError as err:
-            raise WebError(f"{_place(url)} stalled after {taken} bytes") from err
+            raise WebError(f"{place(url)} stalled after {taken} bytes") from err
         except (aiohttp.ClientError, OSError) as err:
             raise _lost(url, err) from err
 
@@ -215,7 +215,7 @@ class Web:
             )
             await _check(response)
         except TimeoutError as err:
-            raise WebError(f"{_place(url)} did not answer in time") from err
+            raise WebError(f"{place(url)} did not answer in time") from err
         except (aiohttp.ClientError, OSError) as err:
             raise _lost(url, err) from err
         async with response:
@@ -258,30 +258,30 @@ async def _check(response: aiohttp.ClientResponse) -> None:
     Raises:
         StatusError: it is not.
     """
-    status, place = response.status, _place(response.url)
+    status, where = response.status, place(response.url)
     if status == HTTPStatus.NOT_MODIFIED or status < HTTPStatus.MULTIPLE_CHOICES:
         return
     async with response:
         said = await response.content.read(_SAID)
     if status < HTTPStatus.BAD_REQUEST and (target := response.headers.get("Location")):
-        place = f"{place}, which redirects to {_place(URL(target))} and is not followed there,"
-    raise StatusError(status, place, said, response.headers)
+        where = f"{where}, which redirects to {place(URL(target))} and is not followed there,"
+    raise StatusError(status, where, said, response.headers)
 
 
 def _lost(url: URL, error: Exception) -> WebError:
-    place = _place(url)
+    where = place(url)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         reason = getattr(error.certificate_error, "verify_message", str(error.certificate_error))
-        return WebError(f"the certificate of {place} is not accepted: {reason}")
+        return WebError(f"the certificate of {where} is not accepted: {reason}")
     if isinstance(error, aiohttp.ClientSSLError):
-        return WebError(f"{place} and this machine do not agree on TLS: {_reason(error)}")
+        return WebError(f"{where} and this machine do not agree on TLS: {_reason(error)}")
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return WebError(f"the proxy refuses {place}: {error.status} {error.message}")
+        return WebError(f"the proxy refuses {where}: {error.status} {error.message}")
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return LostError(f"the proxy cannot be reached: {_reason(error)}")
     if isinstance(error, (aiohttp.ClientConnectionError, OSError)):
-        return LostError(f"cannot reach {place}: {_reason(error)}")
-    return WebError(f"{place} does not speak HTTP as it should: {type(error).__name__}")
+        return LostError(f"cannot reach {where}: {_reason(error)}")
+    return WebError(f"{where} does not speak HTTP as it should: {type(error).__name__}")
 
 
 def _reason(error: Exception) -> str:
@@ -292,8 +292,8 @@ def _reason(error: Exception) -> str:
     return (getattr(inner, "strerror", None) or str(inner)).lower() or type(error).__name__
 
 
-def _place(url: URL) -> str:
-    """Return a URL as messages may show it: without query, which may hold a signature."""
+def place(url: URL) -> str:
+    """Return a URL as messages may show it: without user and query, which may hold secrets."""
     return str(url.with_user(None).with_query(None).with_fragment(None))
 
 

@@ -235,10 +235,11 @@ async def test_artifact_that_cannot_be_had_says_why(
         faults.running(lambda _: [answer]) as server,
         world_of(ExternalArtifact, cluster, tmp_path, namespace, settings) as source,
     ):
-        url = f"http://{server.endpoint}/a.tar.gz"
+        url = f"http://user:hush-hush@{server.endpoint}/a.tar.gz?token=hush-hush"
         await source.announce(described(url, b"right", "latest@sha256:1"))
         await source.kustomize()
-        await source.world.until("apps", failed(reason, text))
+        item = await source.world.until("apps", failed(reason, text))
+        assert "hush" not in kustomizer.ready(item).message
 
 
 async def test_artifacts_of_others_can_be_forbidden(

@@ -203,8 +203,8 @@ async def test_only_the_last_used_files_are_kept(
     monkeypatch.setattr(download, "KEPT", 2)
     async with shelf(tmp_path) as each:
         await each.files()
-        for number in range(3):
-            path = each.directory / f"sha256-{number}"
+        for number, name in enumerate(("sha256-0", "sha256-1", ".writing-0")):
+            path = each.directory / name
             await each.threads.run(path.write_bytes, b"old")
             await each.threads.run(os.utime, path, (number, number))
         right = hashlib.sha1(BODY).hexdigest()

@@ -4,6 +4,7 @@ import msgspec
 
 from api import meta
 from api.charts import HelmRepository
+from api.external import ExternalArtifact
 from api.helm import HelmRelease
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
@@ -124,6 +125,17 @@ def test_registry_is_ready_without_a_condition() -> None:
     row = report.row("HelmRepository", registry)
 
     assert (row.ready, row.message) == ("True", "Helm repository is Ready")
+
+
+def test_artifact_of_somebody_else_is_ready_once_it_is_there() -> None:
+    metadata = {"name": "a"}
+    empty = msgspec.convert({"metadata": metadata}, ExternalArtifact)
+    assert report.row("ExternalArtifact", empty).ready == "False"
+    artifact = {"digest": "sha256:a", "path": "p", "url": "u", "revision": "r"}
+    status = {"artifact": artifact | {"lastUpdateTime": "2026-01-01T00:00:00Z"}}
+    made = msgspec.convert({"metadata": metadata, "status": status}, ExternalArtifact)
+    row = report.row("ExternalArtifact", made)
+    assert (row.ready, row.message, row.revision) == ("True", "artifact is there", "r")
 
 
 def test_release_is_at_the_chart_that_was_released_else_at_the_one_that_was_tried() -> None:
