@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from runtime import process
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from runtime import process
     from runtime.limits import Processes, Threads
 
 PGP_SUFFIX: Final = ".asc"
@@ -32,6 +33,7 @@ TIMEOUT_S: Final = 30.0
 """Seconds that one program may take."""
 
 _PROGRAMS: Final = "/usr/local/bin:/opt/homebrew/bin:/usr/bin:/bin"
+_PACKAGES: Final = {"gpg": "gnupg", "ssh-keygen": "openssh-client"}
 _PGP: Final = b"-----BEGIN PGP SIGNATURE-----"
 _SSH: Final = b"-----BEGIN SSH SIGNATURE-----"
 _X509: Final = b"-----BEGIN SIGNED MESSAGE-----"
@@ -210,8 +212,12 @@ class Verifier:
     async def _run(self, argv: Sequence[str], home: Path, text: bytes) -> process.Completed:
         env = {"HOME": str(home), "GNUPGHOME": str(home), "PATH": _PROGRAMS, "LC_ALL": "C"}
         program = await self._threads.run(shutil.which, argv[0], path=_PROGRAMS)
+        if program is None:
+            raise process.ProcessNotFound(
+                f"the program {argv[0]} is not installed; it is part of {_PACKAGES[argv[0]]}"
+            )
         return await self._processes.run(
-            [program or argv[0], *argv[1:]], cwd=home, env=env, input=text, timeout_s=TIMEOUT_S
+            [program, *argv[1:]], cwd=home, env=env, input=text, timeout_s=TIMEOUT_S
         )
 
 

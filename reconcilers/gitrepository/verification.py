@@ -131,7 +131,7 @@ class _Checker:
             text = f"signature verification of {what} failed: {err}"
             raise TransientError(reason, text) from err
         except process.ProcessError as err:
-            text = f"signature verification of {what} failed: {err}; gpg and ssh-keygen check them"
+            text = f"signature verification of {what} failed: {err}"
             raise TransientError(VERIFICATION_ERROR, text) from err
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from devcluster.gitrepo import Repo, git
+from runtime import process
 from runtime.limits import Processes, Threads
 from runtime.metrics import Metrics
 from sources import gitsignature
@@ -263,6 +264,28 @@ async def test_revoked_key_does_not_verify(verifier: gitsignature.Verifier) -> N
         by = Keys(pgp=(gpg("--armor", "--export"),))
     with pytest.raises(SignatureError, match="the key was revoked"):
         await verifier.verify(Signed("commit", b"text", signature), by)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pgp", "the program gpg is not installed; it is part of gnupg"),
+        ("ssh", "the program ssh-keygen is not installed; it is part of openssh-client"),
+    ],
+)
+async def test_missing_program_is_named(
+    verifier: gitsignature.Verifier,
+    repo: Repo,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    text: str,
+) -> None:
+    signer: Signer = request.getfixturevalue(name)
+    signed = gitsignature.of_commit(raw(repo, signer.commit(repo, {"a": "1"})))
+    monkeypatch.setattr(gitsignature, "_PROGRAMS", "/nowhere")
+    with pytest.raises(process.ProcessNotFound, match=text):
+        await verifier.verify(signed, keys(signer))
 
 
 def test_unsigned_objects_have_no_signature(repo: Repo) -> None:
