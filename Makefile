@@ -15,7 +15,7 @@ WORKERS ?= 2
 PYTHON ?= python3.13 python3.12 python3.11 python3.14 python3 python
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check format test unit wire parity plane e2e demo demo-down bench soak cluster-up cluster-down \
+.PHONY: help venv check format test unit wire parity plane e2e demo demo-down bench bench-agents inspector soak cluster-up cluster-down \
 	tools types crds lock clean
 
 help: ## List what can be made
@@ -64,6 +64,12 @@ e2e: tools ## Test the daemon as a process
 
 bench: tools ## Measure it beside a raw client and print the table
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-agents: tools ## Measure what calls of the MCP server cost with 300 Kustomizations
+	@$(BIN)/python -m bench.agents $(ARGS)
+
+inspector: $(STAMP) ## Try the MCP server with the Inspector's command line from npm (needs Node.js)
+	@$(BIN)/python -m bench.inspector $(ARGS)
 
 soak: tools ## Kill it 20 times in the middle of 1000 objects, and the API server too
 	@$(BIN)/python -m bench.soak $(ARGS)

@@ -75,6 +75,14 @@ def build(survey: Survey, around: ObjectRef | None = None) -> Graph:
     )
 
 
+def troubled(graph: Graph) -> Graph:
+    """Return what is not ready in a graph, with its neighbours."""
+    sick = {each.id for each in graph.nodes if each.state != flux.State.READY}
+    edges = tuple(each for each in graph.edges if sick & {each.source, each.target})
+    kept = sick | {name for edge in edges for name in (edge.source, edge.target)}
+    return Graph(nodes=tuple(each for each in graph.nodes if each.id in kept), edges=edges)
+
+
 def mermaid(graph: Graph) -> str:
     """Return a graph as a Mermaid flowchart."""
     lines = ["flowchart LR"]

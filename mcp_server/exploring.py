@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 JsonObject = dict[str, Any]
 DEFAULT_NAMESPACE: Final = meta.NAMESPACE
 _MOST_DIFFERENCES: Final = 100
+_MOST_NODES: Final = 60
 
 
 def _text(description: str) -> Any:  # noqa: ANN401 - a marker of msgspec's
@@ -250,10 +251,17 @@ class GraphQuery(Arguments, frozen=True, kw_only=True):
     name: Annotated[str, _text("Its name")] = ""
     namespace: Annotated[str, _text("Its namespace")] = DEFAULT_NAMESPACE
     format: Annotated[str, _text("mermaid, dot or json")] = "mermaid"
+    full: Annotated[
+        bool, _text("All of a large graph, and not only what is in trouble with its neighbours")
+    ] = False
 
 
 async def dependency_graph(call: Call, args: GraphQuery) -> Answer:
-    """Draw who needs whom: sources, dependsOn, and what applies what; as Mermaid, DOT or JSON."""
+    """Draw who needs whom: sources, dependsOn, and what applies what; as Mermaid, DOT or JSON.
+
+    Of more than 60 objects only those that are not ready are drawn, with their neighbours, unless
+    full is set or an object is named to start from.
+    """
     site = await call.site(args.cluster)
     found = await call.survey(site)
     around = None
@@ -262,6 +270,12 @@ async def dependency_graph(call: Call, args: GraphQuery) -> Answer:
         if found.get(around) is None:
             raise failure.CommandError(f"{around} is not there")
     result = graph.build(found, around)
+    if len(result.nodes) > _MOST_NODES and around is None and not args.full:
+        call.notes.append(
+            f"of {len(result.nodes)} objects those that are not ready, and their neighbours; "
+            "full=true draws all"
+        )
+        result = graph.troubled(result)
     if args.format == "json":
         text = msgspec.json.encode(result).decode()
     else:

@@ -23,7 +23,7 @@ _POD_METRICS: Final = Resource(
 )
 _MOST_EVENTS: Final = 100
 _ROUTINE: Final = "ReconciliationSucceeded"
-_PAGE: Final = 50
+_PAGE: Final = 30
 
 
 def _text(description: str) -> Any:  # noqa: ANN401 - a marker of msgspec's

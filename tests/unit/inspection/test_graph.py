@@ -73,3 +73,15 @@ def test_dot_is_one_digraph() -> None:
     assert text.startswith("digraph flux {")
     assert text.endswith("}")
     assert '"Kustomization/flux-system/root" -> "Kustomization/flux-system/apps"' in text
+
+
+def test_trouble_is_drawn_with_its_neighbours_alone() -> None:
+    found = graph.troubled(graph.build(CLUSTER))
+
+    assert {
+        "Kustomization/flux-system/apps",
+        "GitRepository/flux-system/fleet",
+        "Kustomization/flux-system/infra",
+    } <= ids(found)
+    healthy = {"GitRepository/flux-system/fleet", "Kustomization/flux-system/root"}
+    assert not any({edge.source, edge.target} == healthy for edge in found.edges)
