@@ -6,7 +6,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING
 
-from cli import access, check_cluster, options, settings
+from cli import access, check_cluster, check_sources, options, settings
 from daemon import datadir, tools
 from daemon import settings as daemon_settings
 from inspection import daemon_client, failure
@@ -58,6 +58,8 @@ def findings(args: argparse.Namespace, loaded: Settings) -> Iterator[Finding]:
         return
     for cluster in access.chosen(args):
         for is_good, line in access.run(check_cluster.findings(cluster)):
+            yield is_good, f"cluster {cluster.name}: {line}"
+        for is_good, line in access.run(check_sources.findings(cluster)):
             yield is_good, f"cluster {cluster.name}: {line}"
 
 

@@ -68,9 +68,11 @@ def look(args: argparse.Namespace) -> tuple[report.Report, bool]:
     found = daemon_client.status(daemon_settings.control_socket(settings.path(args)))
     is_running = found is not None
     if found is None:
-        from cli import direct  # the whole client; with a daemon nothing of it is needed
+        states: tuple[report.ClusterState, ...] = ()
+        if settings.load(args).clusters:
+            from cli import direct  # the whole client; with a daemon nothing of it is needed
 
-        states = direct.states(args) if settings.load(args).clusters else ()
+            states = direct.states(args)
         found = report.Report(
             version=__version__,
             pid=0,

@@ -224,3 +224,15 @@ def test_interrupt_ends_a_command_without_a_traceback(config: Path, tmp_path: Pa
             _, errors = child.communicate(timeout=30)
 
     assert (child.returncode, errors) == (130, "")
+
+
+def test_status_starts_without_what_only_clusters_need(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f'[daemon]\ndata_dir = "{tmp_path}/data"\n')
+    code = (
+        "import sys; from cli.main import main; main(sys.argv[1:]); "
+        "sys.exit(len({'aiohttp', 'kubernetes_asyncio', 'mcp', 'yaml'} & sys.modules.keys()))"
+    )
+    argv = [sys.executable, "-c", code, "status", "--config", str(file)]
+
+    assert subprocess.run(argv, check=False, cwd=ROOT, capture_output=True).returncode == 0
