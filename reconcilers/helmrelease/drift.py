@@ -24,6 +24,7 @@ from kube.target import Session, Verdict
 from kube.tracker import Mode
 from kube.wording import ObjectError
 from reconcilers.helmrelease import bundle, words
+from reconcilers.helmrelease import history as histories
 from runtime import conditions
 from runtime.errors import TransientError
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from api.helm import HelmRelease, Snapshot
     from kube.desired import Desired
-    from kube.objects import ObjectId
+    from kube.objects import ObjectId, PartialMeta
     from kube.target import Target
     from reconcilers.helmrelease.attempt import Attempt
     from reconcilers.helmrelease.bundle import Bundle, Reader
@@ -161,7 +162,7 @@ async def _suspects(
     found: list[Target] = []
 
     async def ask(target: Target) -> None:
-        if await _is_excluded(session, target):
+        if await _is_excluded(attempt, session, target):
             return
         if await _differs(session, target):
             found.append(target)
@@ -187,14 +188,22 @@ def _is_current(attempt: Attempt, target: Target) -> bool:
     return desired.id not in due and tracker.is_current(attempt.ref, desired)
 
 
-async def _is_excluded(session: Session, target: Target) -> bool:
-    """Whether the live object itself asks to be left alone."""
+async def _is_excluded(attempt: Attempt, session: Session, target: Target) -> bool:
+    """Whether the live object asks to be left alone, or was taken over by another release."""
     obj = target.desired.id
     try:
         metadata = await session.client.metadata(target.resource, obj.namespace, obj.name)
     except errors.NotFound:
         return False
-    return bundle.is_unchecked(metadata.labels, metadata.annotations)
+    return _is_anothers(attempt, metadata) or bundle.is_unchecked(
+        metadata.labels, metadata.annotations
+    )
+
+
+def _is_anothers(attempt: Attempt, metadata: PartialMeta) -> bool:
+    newest, marks = histories.latest(attempt.status.history), metadata.annotations
+    told = (marks.get(meta.HELM_RELEASE_NAME), marks.get(meta.HELM_RELEASE_NAMESPACE))
+    return newest is not None and None not in told and told != (newest.name, newest.namespace)
 
 
 async def _differs(session: Session, target: Target) -> bool:

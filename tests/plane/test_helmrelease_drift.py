@@ -190,3 +190,26 @@ async def test_drift_while_the_daemon_was_away_is_found(
         world.engine.start_kind(releaser.KIND)
         await world.event("DriftCorrected")
         assert await data_of(world) == {"k": "v"}
+
+
+async def test_an_object_that_another_release_took_over_is_left_to_it(
+    world: World, namespace: str
+) -> None:
+    detection = {"mode": "enabled"}
+    await world.release("first", driftDetection=detection)
+    await world.until("first", ready)
+    await world.release("second", driftDetection=detection)
+    await world.until("second", ready)
+    await world.idle()
+    for name in ("first", "second"):
+        world.engine.wake(world.get(name).ref("test"), "somebody")  # type: ignore[union-attr]
+    await world.idle()
+    found = await world.live("ConfigMap", "a")
+    assert found["metadata"]["annotations"][meta.HELM_RELEASE_NAME] == "second"
+    assert not [each for each in world.events if each.reason.startswith("Drift")]
+    await world.delete("first")
+    await world.until("first", releaser.gone)
+    assert await world.live("ConfigMap", "a")
+    await world.delete("second")
+    await world.until("second", releaser.gone)
+    await world.until_gone("ConfigMap", "a", namespace)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from api import meta
 from kube import errors
-from tests.support import helmcharts, releaser
+from tests.support import helmcharts, helming, releaser
 from tests.support.releaser import at_revision, condition, ready
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.blocking("the helm that judges is run in the loop's thread")
 CHART = helmcharts.pack("demo")
+FORCE = ("--server-side=true", "--force-conflicts")
 
 
 @pytest.fixture
@@ -60,8 +62,7 @@ async def test_what_helm_changes_behind_our_back_is_brought_back(
 ) -> None:
     await world.release("demo", values={"text": "ours"})
     await world.until("demo", ready)
-    force = ["--server-side=true", "--force-conflicts"]
-    world.helm.run("upgrade", "demo", archive, "-n", namespace, "--set", "text=theirs", *force)
+    world.helm.run("upgrade", "demo", archive, "-n", namespace, "--set", "text=theirs", *FORCE)
     await world.until("demo", at_revision(3))
     live = await world.live("ConfigMap", "demo")
     assert live["data"] == {"text": "ours", "revision": "3"}
@@ -80,8 +81,7 @@ async def test_helm_rolls_back_what_we_released_with_forced_conflicts_alone(
     refused = world.helm.attempt("rollback", "demo", "1", "-n", namespace)
     assert refused.returncode != 0
     assert "conflict" in refused.stderr
-    force = ["--server-side=true", "--force-conflicts"]
-    world.helm.run("rollback", "demo", "1", "-n", namespace, *force)
+    world.helm.run("rollback", "demo", "1", "-n", namespace, *FORCE)
     assert (await world.live("ConfigMap", "demo"))["data"]["text"] == "one"
     await world.suspend("demo", suspended=False)
     await world.until("demo", lambda item: ready(item) and item.status.history[0].version > 3)  # type: ignore[union-attr]
@@ -175,3 +175,36 @@ spec:
   restartPolicy: Never
   containers: [{name: main, image: none.example.com/none}]
 """
+
+
+async def test_a_pending_record_of_somebody_else_is_left_alone_until_it_is_asked_for(
+    world: World, namespace: str
+) -> None:
+    await world.release("demo", values={"text": "one"})
+    await world.until("demo", ready)
+    await world.suspend("demo")
+    chart = helmcharts.pack("demo", helmcharts.DEMO | {"templates/slow.yaml": SLOW})
+    file = world.context.data_dir / "slow.tgz"
+    file.write_bytes(chart)
+    arguments = ["upgrade", "demo", str(file), "-n", namespace, "--timeout=5m"]
+    running = await asyncio.create_subprocess_exec(
+        helming.helm_program(),
+        *arguments,
+        *FORCE,
+        env={"KUBECONFIG": str(world.kubeconfig), "HOME": str(world.context.data_dir)},
+    )
+    await world.holds_soon(lambda: is_pending(world))
+    running.kill()
+    await running.wait()
+    await world.suspend("demo", suspended=False)
+    item = await world.until_shown("demo", releaser.unready("PendingRelease"))
+    text = condition(item, meta.READY)[2]
+    assert text == f"release {namespace}/demo.v2 is pending-upgrade: Helm is at work on it"
+    assert world.history("demo")[-1] == (2, "pending-upgrade")
+    await world.annotate("demo", requestedAt="now")
+    await world.until("demo", at_revision(3))
+    assert world.history("demo")[1:] == [(2, "failed"), (3, "deployed")]
+
+
+async def is_pending(world: World) -> bool:
+    return world.history("demo")[-1][1] == "pending-upgrade"

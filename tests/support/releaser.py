@@ -68,6 +68,7 @@ class World:
     engine: Engine
     helm: helmcharts.Program
     """The real helm on this cluster."""
+    kubeconfig: Path
     events: list[Event] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     """Set whenever something happened that a test may wait for."""
@@ -314,7 +315,7 @@ async def running(
         async with Supervisor(shared.clock, shared.rng, metrics) as children:
             engine = Engine(context, shared, children)
             helm = helmcharts.Program(cluster.kubeconfig, directory)
-            world = World(namespace, engine, helm)
+            world = World(namespace, engine, helm, cluster.kubeconfig)
             engine.start()
             children.start("events", partial(_listen, world))
             for informer in context.informers:
