@@ -16,7 +16,7 @@ from api.source import GitRepository
 from daemon import kinds as served
 from daemon import tools
 from inspection import content, failure, objects
-from kube import errors, manifests, preview
+from kube import errors, inventory, manifests, preview
 from kube.helm import record as records
 from kube.helm.storage import ReleaseStorage
 from kube.ownership import IDENTITIES
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from api.helm import ChartTemplate
     from daemon.settings import Settings
     from kube.helm.record import Record
+    from kube.inventory import Entries
     from kube.preview import Preview
     from reconcilers.context import ClusterContext
     from reconcilers.helmrelease.chart import Chart
@@ -70,6 +71,8 @@ class Rendered(NamedTuple):
     record: Record
     title: str
     """Which chart was rendered, for people."""
+    former: Record | None = None
+    """The newest record that there is."""
 
 
 async def render_release(context: ClusterContext, settings: Settings, wanted: Wanted) -> Rendered:
@@ -103,7 +106,7 @@ async def render_release(context: ClusterContext, settings: Settings, wanted: Wa
         raise failure.CommandError(str(err)) from err
     except (GitOpsError, ProcessError, OSError) as err:
         raise failure.CommandError(str(err)) from err
-    return Rendered(item, rendered.record, chart.full_name)
+    return Rendered(item, rendered.record, chart.full_name, former)
 
 
 async def look(context: ClusterContext, rendered: Rendered) -> list[Preview]:
@@ -130,13 +133,23 @@ async def look(context: ClusterContext, rendered: Rendered) -> list[Preview]:
                 at_interval=False,
             )
             applied = await preview.apply(session, wanted.desired, context.settings.custom_stages)
-            stale = applying.stale(applying.entries_of(item), wanted.entries)
-            pruned = await preview.pruned(session, stale, lambda _: None)
+            stale = applying.stale(await _owned(context, rendered, target), wanted.entries)
+            owner = bundle.owner_of(item, rendered.record)
+            pruned = await preview.pruned(session, stale, lambda _: None, owner.has)
     except ObjectError as err:
         raise failure.CommandError(err.text) from err
     except (GitOpsError, release_objects.ManifestError) as err:
         raise failure.CommandError(str(err)) from err
     return [*applied, *pruned]
+
+
+async def _owned(context: ClusterContext, rendered: Rendered, target: Target) -> Entries:
+    """Return what the release has now: by its inventory, and by the record of who released it."""
+    found, former = applying.entries_of(rendered.item), rendered.former
+    if former is None or former.status in GONE:
+        return found
+    known = await bundle.of_record(former, rendered.item, target.discovery, context.threads)
+    return inventory.union(found, known.entries)
 
 
 async def find(context: ClusterContext, namespace: str, name: str) -> HelmRelease:

@@ -114,6 +114,7 @@ async def pruned(
     session: Session,
     stale: Sequence[tuple[ObjectId, str]],
     others: Callable[[ObjectId], ObjectRef | None],
+    belongs: Callable[[PartialMeta], bool] | None = None,
 ) -> list[Preview]:
     """Return what pruning some objects would do, in the order of deletion; the gone are left out.
 
@@ -121,6 +122,7 @@ async def pruned(
         session: in whose name, and where.
         stale: objects that are no longer declared, with their API versions.
         others: finds another owner that still declares an object.
+        belongs: tells whether an object is still the owner's; None asks its labels and annotations.
 
     Raises:
         ObjectError: the server is away or does not know us.
@@ -129,7 +131,7 @@ async def pruned(
     found: dict[ObjectId, Preview] = {}
 
     async def look(obj: ObjectId) -> None:
-        seen = await _look_at_stale(session, obj, versions[obj], others(obj))
+        seen = await _look_at_stale(session, (obj, versions[obj]), others(obj), belongs)
         if seen is not None:
             found[obj] = seen
 
@@ -255,8 +257,12 @@ async def _taken_over(
 
 
 async def _look_at_stale(
-    session: Session, obj: ObjectId, version: str, other: ObjectRef | None
+    session: Session,
+    entry: tuple[ObjectId, str],
+    other: ObjectRef | None,
+    belongs: Callable[[PartialMeta], bool] | None,
 ) -> Preview | None:
+    obj, version = entry
     if other is not None:
         return Preview(obj, version, Outcome.KEPT, note=f"{other} declares it too")
     try:
@@ -269,7 +275,7 @@ async def _look_at_stale(
         if failed.ends_all:
             raise failed from error
         return Preview(obj, version, Outcome.REFUSED, note=failed.text)
-    if prune.is_ours(metadata, session.owner):
+    if belongs(metadata) if belongs else prune.is_ours(metadata, session.owner):
         return Preview(obj, version, Outcome.PRUNED)
     note = "its labels or annotations keep it, or name another owner"
     return Preview(obj, version, Outcome.KEPT, note=note)

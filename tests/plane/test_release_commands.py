@@ -182,6 +182,28 @@ def test_diff_tells_what_a_release_would_create_change_and_prune(
     assert outcomes == {"app": "changed", "login": "created", "old": "pruned"}
 
 
+def test_diff_knows_what_helm_installed_and_what_outlives_a_release(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = (
+        "apiVersion: v1\nkind: ConfigMap\n"
+        "metadata: {name: kept, annotations: {helm.sh/resource-policy: keep}}\n"
+    )
+    gone = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: gone}\n"
+    templates = {"templates/kept.yaml": kept, "templates/gone.yaml": gone}
+    file = bench.folder / "first.tgz"
+    file.write_bytes(helmcharts.pack("demo", {**helmcharts.DEMO, **templates}))
+    helm = helmcharts.Program(bench.cluster.kubeconfig, bench.folder)
+    helm.run("install", NAME, str(file), "-n", bench.namespace)
+    bench.release()
+    bench.publish(helmcharts.pack("demo"))
+    assert bench.run("diff") == 1
+    printed = capsys.readouterr().out
+    assert f"- ConfigMap/{bench.namespace}/gone pruned" in printed
+    assert f"· ConfigMap/{bench.namespace}/kept kept" in printed
+    assert '~ data.revision: "1" → "2"' in printed
+
+
 def test_what_cannot_be_rendered_is_said(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.run("build") == 1
     assert "is not there; `gitopsd get helmreleases -A`" in capsys.readouterr().err
