@@ -13,7 +13,7 @@ import trustme
 
 from runtime.errors import TerminalError
 from sources.bucket import listing
-from tests.support import disk, faults, forwarder, reconciling
+from tests.support import clouds, disk, faults, forwarder, reconciling
 from tests.support.bucketsource import BucketSource
 
 if TYPE_CHECKING:
@@ -360,6 +360,75 @@ async def test_full_disk_leaves_what_there_was_and_the_source_recovers(
     assert source.conditions["Ready"][0] == "True"
     assert "StorageOperationFailed" not in source.conditions
     assert source.names() == ["app.yaml", "base/b.yaml", "large"]
+
+
+# Clouds -----------------------------------------------------------------------------------------
+
+
+async def test_bucket_of_google_is_fetched_by_a_service_account(source: BucketSource) -> None:
+    async with clouds.google() as store:
+        store.objects |= {"app.yaml": b"a: 1", "docs/a.md": b"x"}
+        await source.secret("google", serviceaccount=store.account())
+        await source.apply(
+            provider="gcp",
+            bucketName=clouds.BUCKET,
+            endpoint=store.endpoint,
+            secretRef={"name": "google"},
+            ignore="docs",
+        )
+        await source.reconcile()
+        assert source.names() == ["app.yaml"]
+        etags = {"app.yaml": store.etag("app.yaml")}
+        assert source.status["artifact"]["revision"] == listing.revision(etags)
+
+
+async def test_container_of_azure_is_fetched_once_although_flux_would_again(
+    source: BucketSource,
+) -> None:
+    async with clouds.azure() as store:
+        store.objects |= {"app.yaml": b"a: 1"}
+        await source.secret("azure", accountKey=clouds.ACCOUNT_KEY)
+        await source.apply(
+            provider="azure",
+            bucketName=clouds.BUCKET,
+            endpoint=store.url,
+            secretRef={"name": "azure"},
+        )
+        await source.reconcile()
+        etags = {"app.yaml": f'"0x{store.etag("app.yaml")}"'}
+        assert source.status["artifact"]["revision"] == listing.revision(etags)
+        store.requests.clear()
+        await source.reconcile()
+        assert len(store.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("provider", "data", "text"),
+    [
+        ("gcp", {"other": "x"}, "invalid 'cloud' secret data: required fields 'serviceaccount'"),
+        (
+            "gcp",
+            {"serviceaccount": "{}"},
+            "failed to configure authentication options: 'serviceaccount' is not the JSON key",
+        ),
+        ("azure", {"other": "x"}, "invalid 'cloud' secret data: requires a 'clientId' or"),
+        (
+            "azure",
+            {"clientId": "x"},
+            "failed to configure authentication options: secret 'cloud' asks for an identity",
+        ),
+    ],
+)
+async def test_secret_for_a_cloud_that_does_not_do_is_told(
+    source: BucketSource, provider: str, data: dict[str, str], text: str
+) -> None:
+    await source.secret("cloud", **data)
+    endpoint = "http://127.0.0.1:1" if provider == "azure" else "127.0.0.1:1"
+    await source.apply(provider=provider, endpoint=endpoint, secretRef={"name": "cloud"})
+    await source.fails()
+    reason, message = failed(source)
+    assert reason == "AuthenticationFailed"
+    assert message.startswith(text)
 
 
 # Keys that are lent -----------------------------------------------------------------------------
