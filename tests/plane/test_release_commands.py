@@ -18,6 +18,7 @@ from runtime.clock import SystemClock
 from runtime.limits import Threads
 from sources.storage import Owner, Storage
 from tests.support import api, helmcharts, helming, reconciling
+from tests.support.gitserver import GitServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,12 +68,13 @@ class Bench:
         """Declare the HelmRelease, with the chart ``./chart`` of a GitRepository."""
         source = {"kind": "GitRepository", "name": "fleet"}
         chart = {"spec": {"chart": "./chart", "sourceRef": source}}
+        whole = {"interval": "1h", "chart": chart, **spec}
         self.apply(
             {
                 "apiVersion": "helm.toolkit.fluxcd.io/v2",
                 "kind": "HelmRelease",
                 "metadata": {"name": NAME},
-                "spec": {"interval": "1h", "chart": chart, **spec},
+                "spec": {key: value for key, value in whole.items() if value is not None},
             }
         )
         entries = [{"id": f"{self.namespace}_{each}", "v": "v1"} for each in inventory]
@@ -156,6 +158,36 @@ def test_build_takes_a_chart_and_values_of_this_machine(
     packed.write_bytes(helmcharts.pack("demo"))
     assert bench.run("build", "--chart", str(packed)) == 0
     assert "text: from the spec" in capsys.readouterr().out
+
+
+def test_a_chart_of_another_revision_is_packed_as_the_daemon_does(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with GitServer(bench.folder / "git") as server:
+        repo = server.repo("fleet")
+        files = {f"chart/{path}": text for path, text in FILES.items()}
+        chart = {"chart/Chart.yaml": "apiVersion: v2\nname: demo\nversion: 0.3.0\n"}
+        other = {"chart/other.yaml": "text: from another file\n"}
+        repo.push({**files, **chart, **other})
+        spec = {"interval": "1h", "url": server.url("fleet"), "ref": {"branch": "main"}}
+        bench.apply(
+            {
+                "apiVersion": "source.toolkit.fluxcd.io/v1",
+                "kind": "GitRepository",
+                "metadata": {"name": "fleet"},
+                "spec": spec,
+            }
+        )
+        source = {"kind": "GitRepository", "name": "fleet"}
+        wanted = {"chart": "./chart", "sourceRef": source, "valuesFiles": ["chart/other.yaml"]}
+        bench.release(chart={"spec": wanted})
+        assert bench.run("build", "--revision", "main") == 0
+        assert "text: from another file" in capsys.readouterr().out
+        assert bench.run("diff", "--revision", "nowhere") == 2
+        assert "has no branch and no tag 'nowhere'" in capsys.readouterr().err
+    bench.release(chart=None, chartRef={"kind": "OCIRepository", "name": "a"})
+    assert bench.run("build", "--revision", "main") == 2
+    assert "the chart does not come from a GitRepository" in capsys.readouterr().err
 
 
 def test_diff_tells_what_a_release_would_create_change_and_prune(
