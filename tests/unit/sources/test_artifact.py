@@ -178,6 +178,7 @@ def test_hostile_members_are_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "data",
     [b"", b"not gzip", pack({"a": "1" * 9000})[:60], gzip.compress(b"not tar" * 200)],
+    ids=["nothing", "text", "short", "packed text"],
 )
 def test_damaged_archive_is_an_error(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(OSError, match="damaged"):

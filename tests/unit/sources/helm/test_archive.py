@@ -83,6 +83,7 @@ def test_links_and_devices_are_refused(kind: bytes, said: str) -> None:
         (packed(), "no files in chart archive"),
         (packed(("web/", ""), kind=tarfile.DIRTYPE), "no files in chart archive"),
     ],
+    ids=["nothing", "text", "packed text", "short", "damaged", "empty", "folders"],
 )
 def test_what_is_no_archive_is_refused(content: bytes, said: str) -> None:
     with pytest.raises(ChartError, match=said):
