@@ -145,8 +145,8 @@ class _Digests:
             known = (seen, f"sha-256=:{base64.b64encode(digest).decode()}:")
         self._known.pop(path, None)
         self._known[path] = known
-        while len(self._known) > _DIGESTS:
-            self._known.pop(next(iter(self._known)), None)
+        for oldest in list(self._known)[:-_DIGESTS]:  # other threads change it too
+            self._known.pop(oldest, None)
         return known[1]
 
 

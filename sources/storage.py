@@ -337,8 +337,8 @@ class Storage:
         if tree is None:
             tree = archive.ArchiveTree(self._locate(artifact), self.root)
         self._archives[key] = tree
-        while len(self._archives) > ARCHIVES:
-            self._archives.pop(next(iter(self._archives)), None)
+        for oldest in list(self._archives)[:-ARCHIVES]:  # other threads change it too
+            self._archives.pop(oldest, None)
         return tree
 
     def _forget(self, path: str) -> None:

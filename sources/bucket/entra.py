@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import uuid
 from dataclasses import dataclass, field
@@ -123,6 +124,4 @@ def _pkcs12(client: Client) -> tuple[RSAPrivateKey, list[bytes]]:
 
 
 def _base64(der: bytes) -> str:
-    import base64
-
     return base64.b64encode(der).decode()

@@ -210,3 +210,26 @@ async def test_ipv6_address_is_shown_in_brackets() -> None:
     assert listener.bound.startswith("[::1]:")
     await listener.close()
     await asyncio.sleep(0)
+
+
+async def test_many_consumers_are_served_at_once(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_DIGESTS", 2)
+    folder = (root / ARTIFACT[1:]).parent
+    for number in range(8):
+        (folder / f"{number}.tar.gz").write_bytes(str(number).encode() * 1000)
+
+    async with serving(server.artifacts_app(root)) as url, aiohttp.ClientSession() as session:
+
+        async def fetch(number: int) -> bytes:
+            path = ARTIFACT.replace("abc", str(number))
+            async with session.get(url + path) as answer:
+                body = await answer.read()
+                digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+                assert answer.headers["Repr-Digest"] == f"sha-256=:{digest}:"
+                return body
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(fetch(number % 8)) for number in range(64)]
+    assert [task.result()[:1] for task in tasks[:8]] == [str(n).encode() for n in range(8)]
