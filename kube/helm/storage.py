@@ -146,7 +146,7 @@ class ReleaseStorage:
             AlreadyExists: there is such a revision: somebody else is at work.
         """
         body = await self._body(record, "createdAt")
-        if max_history > 0:
+        if 0 < max_history < record.version:  # so many revisions there may be
             await self._make_room(record.name, max_history)
         raw = await self._client.create(
             SECRETS, self.namespace, orjson.dumps(body), manager=meta.HELM_MANAGER
