@@ -213,7 +213,7 @@ class ManagedCluster:
             kinds=tuple(self._kind(kind) for kind in kinds.ALL if kind.is_reconciled)
             if engine
             else (),
-            watches=_watches(engine) if engine else {},
+            watches=report.watches(engine.context) if engine else {},
             rows=engine.rows() if engine else (),
         )
 
@@ -228,11 +228,6 @@ class ManagedCluster:
             queued=queued,
             active=active,
         )
-
-
-def _watches(engine: Engine) -> dict[str, str]:
-    modes = engine.context.tracker.modes()
-    return {str(scope): str(mode) for scope, mode in sorted(modes.items())}
 
 
 def _root(error: Exception) -> Exception:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from api.served import AnyKind
+    from reconcilers.context import ClusterContext
 
 _LONG_HEX = re.compile(r"[0-9a-f]{40,}")
 _SHORT = 8
@@ -166,3 +167,12 @@ def is_suspended(obj: AnyKind) -> bool:
     """Tell whether an object is suspended: by its spec, or a FluxInstance by its annotation."""
     switch = obj.metadata.annotations.get(meta.INSTANCE_RECONCILE, "")
     return bool(getattr(obj.spec, "suspend", False)) or switch.lower() == "disabled"
+
+
+def watches(context: ClusterContext) -> dict[str, str]:
+    """Return how drift of each kind is learnt, here and in the clusters that objects name."""
+    found = {str(scope): str(mode) for scope, mode in sorted(context.tracker.modes().items())}
+    for remote in sorted(context.remotes.all(), key=lambda each: each.name):
+        for scope, mode in sorted(remote.tracker.modes().items()):
+            found[f"{scope} in {remote.name}"] = str(mode)
+    return found

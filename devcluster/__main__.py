@@ -34,13 +34,17 @@ def main() -> int:
     down = commands.add_parser("down", help="stop what `up` started")
     down.add_argument("--purge", action="store_true", help="and delete its data")
     commands.add_parser("status", help="say what runs")
-    kubectl = commands.add_parser("kubectl", help="run kubectl against it", add_help=False)
-    kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
+    commands.add_parser(
+        "kubectl", help="run kubectl against it, with all arguments that follow", add_help=False
+    )
     tools = commands.add_parser("tools", help="build tools into the cache and print where they are")
     tools.add_argument(
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(toolcache.RECIPES)}"
     )
-    options = parser.parse_args()
+    options, rest = parser.parse_known_args()
+    if rest and options.command != "kubectl":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.arguments = rest
     try:
         return int(_COMMANDS[options.command](options) or 0)
     except DevclusterError as error:

@@ -178,6 +178,10 @@ class Remotes:
         self.wake: Callable[[ObjectRef, str], None] = lambda *_: None
         """Queues the owners of a cluster that is back, with the cause."""
 
+    def all(self) -> tuple[Remote, ...]:
+        """Return every cluster that somebody holds."""
+        return tuple(self._remotes.values())
+
     async def run(self) -> None:
         """Open and close clusters as they are needed, until cancelled."""
         services, running = self._services, dict[str, Remote]()

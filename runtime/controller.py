@@ -231,10 +231,6 @@ class Controller:
         """Ask for an object to be reconciled now; see `WorkQueue.add`."""
         self._queue.add(ref, cause=cause, low=low)
 
-    def wake_after(self, ref: ObjectRef, delay_s: float, cause: str = "") -> None:
-        """Ask for an object to be reconciled in ``delay_s`` seconds at the latest."""
-        self._queue.add_after(ref, delay_s, cause=cause)
-
     def active(self) -> int:
         """Return how many slots are in use; may be called from any thread."""
         return sum(run.has_slot for run in tuple(self._runs.values()))

@@ -98,18 +98,6 @@ def test_totals_count_what_all_clients_asked(api: Api, namespace: str) -> None:
     assert totals.take()[Kind("get", "podtemplates")] == 3
 
 
-def test_cluster_of_one_folder_is_the_same_again(tmp_path: Path) -> None:
-    with Cluster(tmp_path / "here", audit=True) as first:
-        first.kubectl("create", "namespace", "kept")
-        server = first.server
-        requests = AuditLog(first.audit_log, "admin").take()
-        assert requests[Kind("create", "namespaces")] == 1
-    assert first.pids == {}
-    with Cluster(tmp_path / "here") as second:
-        assert second.server == server
-        assert "kept" in second.kubectl("get", "namespaces")
-
-
 def test_pods_of_a_deployment_become_ready(tmp_path: Path) -> None:
     with Cluster(tmp_path / "here", pods=True) as cluster:
         cluster.kubectl("create", "deployment", "web", "--image=web", "--replicas=2")
@@ -120,26 +108,43 @@ def test_pods_of_a_deployment_become_ready(tmp_path: Path) -> None:
         cluster.kubectl("wait", "pods", "-l", "app=web", "--for=delete", "--timeout=30s")
 
 
-def test_cluster_ends_with_a_starter_that_is_killed(tmp_path: Path) -> None:
+def test_cluster_ends_with_a_killed_starter_and_is_the_same_again_by_command(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "here"
     script = (
         "from pathlib import Path\nfrom devcluster.cluster import Cluster\n"
-        f"with Cluster(Path({str(tmp_path / 'here')!r})) as cluster:\n"
-        "    print('up', flush=True); input()\n"
+        f"with Cluster(Path({str(folder)!r}), audit=True) as cluster:\n"
+        "    cluster.kubectl('create', 'namespace', 'kept')\n"
+        "    print(cluster.server, flush=True); input()\n"
     )
     starter = subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert starter.stdout
-    assert starter.stdout.readline() == b"up\n"
-    cluster = Cluster(tmp_path / "here")
+    server = starter.stdout.readline().decode().strip()
+    cluster = Cluster(folder)
     assert {"etcd", "kube-apiserver", "kube-controller-manager"} <= cluster.pids.keys()
+    assert AuditLog(cluster.audit_log, "admin").take()[Kind("create", "namespaces")] == 1
     starter.send_signal(signal.SIGKILL)
     starter.communicate()
-    deadline = 1000
+    deadline = 6000
     while cluster.pids and deadline:
         deadline -= 1
         _turn()
     assert cluster.pids == {}
+
+    here = ("--dir", str(folder))
+    assert _command(*here, "status").returncode == 1
+    up = _command(*here, "up")
+    assert f"The cluster answers at {server} " in up.stdout
+    assert f"export KUBECONFIG={folder / 'kubeconfig'}" in up.stdout
+    assert "kube-apiserver" in _command(*here, "status").stdout
+    assert "kept" in _command(*here, "kubectl", "-n", "default", "get", "namespaces").stdout
+    version: dict[str, Any] = json.loads(_command(*here, "kubectl", "version", "-o", "json").stdout)
+    assert version["serverVersion"]["gitVersion"].startswith("v1.")
+    assert _command(*here, "down", "--purge").returncode == 0
+    assert not folder.exists()
 
 
 def _turn() -> None:
@@ -155,18 +160,6 @@ def _command(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         text=True,
         check=False,
     )
-
-
-def test_command_line_starts_shows_and_stops_a_cluster(tmp_path: Path) -> None:
-    here = ("--dir", str(tmp_path / "here"))
-    assert _command(*here, "status").returncode == 1
-    up = _command(*here, "up")
-    assert f"export KUBECONFIG={tmp_path / 'here' / 'kubeconfig'}" in up.stdout
-    assert "kube-apiserver" in _command(*here, "status").stdout
-    version: dict[str, Any] = json.loads(_command(*here, "kubectl", "version", "-o", "json").stdout)
-    assert version["serverVersion"]["gitVersion"].startswith("v1.")
-    assert _command(*here, "down", "--purge").returncode == 0
-    assert not (tmp_path / "here").exists()
 
 
 def test_existing_cluster_is_used_and_left_alone(cluster: Cluster, tmp_path: Path) -> None:

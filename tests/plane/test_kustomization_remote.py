@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
+from daemon import report
 from devcluster.access import KubectlError
 from devcluster.cluster import Cluster
 from kube import remotes
@@ -81,6 +82,8 @@ async def test_objects_go_to_the_other_cluster_and_drift_there_is_put_right(
     await world.kustomize("apps", **AWAY)
     await world.until("apps", applied(world.revision))
     assert await data(away, world, "a") == {"k": "1"}
+    name = f"test/{namespace}/away"
+    assert report.watches(world.context) == {f"Kustomization ConfigMap in {name}": "watch"}
     with pytest.raises(KubectlError):
         await data(world.cluster, world, "a")  # type: ignore[arg-type]  # it has kubectl
     await at(away, world, "patch", "cm", "a", "-p", '{"data": {"k": "2"}}')
