@@ -257,7 +257,7 @@ def _values_of(file: str) -> JsonObject:
     text = options.read_file(file)
     try:
         found = manifests.load(text, file)
-    except ValueError as err:
+    except manifests.ManifestError as err:
         raise failure.UsageError(str(err)) from err
     if not isinstance(found, dict):
         raise failure.UsageError(f"{file}: values are one mapping")

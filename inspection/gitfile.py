@@ -55,7 +55,7 @@ def _declares(content: bytes, obj: ObjectId) -> bool:
         return False
     try:
         found = list(manifests.load_all(content))
-    except ValueError:
+    except manifests.ManifestError:
         return False
     return any(
         isinstance(each, dict)

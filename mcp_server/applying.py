@@ -92,7 +92,7 @@ def parse(text: str) -> list[JsonObject]:
     """
     try:
         documents = [each for each in manifests.load_all(text) if each is not None]
-    except ValueError as err:
+    except manifests.ManifestError as err:
         raise failure.UsageError(f"yaml_content: {err}") from err
     found: list[JsonObject] = []
     for number, each in enumerate(documents, start=1):
