@@ -2,8 +2,8 @@
 
 An index has up to 50 MB, of which one chart's entry is ever wanted. So the YAML is read once, event
 by event, and written one version a line, in the process of the daemon where it is small, else in a
-process of its own, which is why this file imports nothing of the daemon's. 25 MB take 4 s of one
-core and 18 MiB for that time; see `sources.helm.index` for the other side.
+process of its own, which is why this file imports nothing of the daemon's. 25 MB take 2 s of one
+core and 15 MiB for that time; see `sources.helm.index` for the other side.
 
 Values become what they are to Helm, which reads an index into Go structs: almost all are text.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from yarl import URL
 
@@ -40,10 +40,8 @@ def shown(url: str) -> str:
 
 def index_of(url: str) -> URL:
     """Return the address of a repository's index; a query stays behind it."""
-    base = URL(url)
-    return base.with_path(f"{base.raw_path.rstrip('/')}/index.yaml", encoded=True).with_query(
-        base.query
-    )
+    parts = urlsplit(url)
+    return _exact(urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/index.yaml")))
 
 
 def resolve(url: str, reference: str) -> URL:
@@ -58,11 +56,17 @@ def resolve(url: str, reference: str) -> URL:
         ContentError: it is no HTTP(S) address.
     """
     try:
-        base, target = URL(url), URL(reference)
-        if not target.absolute:
-            target = base.join(target).with_query(base.query)
+        parts = urlsplit(urljoin(url, reference))
+        if not urlsplit(reference).scheme:
+            parts = parts._replace(query=urlsplit(url).query)
+        target = _exact(urlunsplit(parts))
     except ValueError as err:
         raise ContentError(f"the index names {reference[:80]!r}, which is no URL") from err
     if target.scheme not in {"http", "https"} or not target.host:
         raise ContentError(f"the index names {reference[:80]!r}, which is no http(s) URL")
     return target
+
+
+def _exact(url: str) -> URL:
+    """Return a URL whose escapes stay as they are, since some are signed; others get escapes."""
+    return URL(url, encoded=url.isascii() and " " not in url)

@@ -31,7 +31,7 @@ def test_address_of_no_host_is_refused(url: str) -> None:
     [
         ("https://h/charts/", "https://h/charts/index.yaml"),
         ("https://h/", "https://h/index.yaml"),
-        ("https://h/a%2Fb/?t=1&u=2", "https://h/a%2Fb/index.yaml?t=1&u=2"),
+        ("https://h/a%2Fb/?t=1&u=a%2Bb", "https://h/a%2Fb/index.yaml?t=1&u=a%2Bb"),
     ],
 )
 def test_index_is_below_the_repository(url: str, index: str) -> None:
@@ -48,6 +48,9 @@ def test_index_is_below_the_repository(url: str, index: str) -> None:
         ("https://other/web.tgz?x=2", "https://other/web.tgz?x=2"),
         ("web%2B1.tgz", "https://h/charts/web%2B1.tgz?t=1"),
         ("web-1+2.tgz", "https://h/charts/web-1+2.tgz?t=1"),
+        ("https://o/a%2fb.tgz?sig=a%2Bb%2Fc%3D", "https://o/a%2fb.tgz?sig=a%2Bb%2Fc%3D"),
+        ("web 1.tgz", "https://h/charts/web%201.tgz?t=1"),
+        ("//other/web.tgz", "https://other/web.tgz?t=1"),
     ],
 )
 def test_charts_are_where_the_index_says(reference: str, url: str) -> None:
