@@ -7,6 +7,7 @@ from outside; such a one goes through the API server's proxy for Services.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 NOT_READY_S: Final = 30.0
 """Seconds until a missing artifact is looked for again, should nothing wake us before."""
+DOWNLOAD_S: Final = 300.0
+"""Seconds in which an artifact must have come."""
 _SERVICE_LABELS: Final = 3
 """``<name>.<namespace>.svc``, and whatever the cluster's domain is."""
 
@@ -49,7 +52,8 @@ async def open_file(context: ClusterContext, artifact: Artifact) -> Path:
     stream = partial(_stream, context, artifact)
     limit = context.settings.artifact_limits.size_bytes
     with _worded(artifact):
-        return await context.downloads.file(artifact, stream, limit)
+        async with asyncio.timeout(DOWNLOAD_S):
+            return await context.downloads.file(artifact, stream, limit)
 
 
 async def open_tree(context: ClusterContext, artifact: Artifact) -> Tree:
@@ -65,7 +69,8 @@ async def open_tree(context: ClusterContext, artifact: Artifact) -> Tree:
         raise _missing()
     stream = partial(_stream, context, artifact)
     with _worded(artifact):
-        return await context.downloads.open(artifact, stream, context.settings.artifact_limits)
+        async with asyncio.timeout(DOWNLOAD_S):
+            return await context.downloads.open(artifact, stream, context.settings.artifact_limits)
 
 
 @contextmanager
@@ -80,6 +85,9 @@ def _worded(artifact: Artifact) -> Iterator[None]:
         yield
     except DownloadError as err:
         raise _failed(str(err)) from err
+    except TimeoutError as err:
+        where = web.place(_address(artifact))
+        raise _failed(f"failed to download archive from {where}: it takes too long") from err
     except OSError as err:
         raise _failed(f"failed to store archive: {err.strerror or err}") from err
     except errors.NotFound as err:
@@ -87,7 +95,7 @@ def _worded(artifact: Artifact) -> Iterator[None]:
     except (errors.ApiError, web.WebError) as err:
         if isinstance(err, web.StatusError) and err.status == 404:
             raise _missing() from err
-        where = web.place(URL(artifact.url, encoded=True))
+        where = web.place(_address(artifact))
         raise _failed(f"failed to download archive from {where}: {err}") from err
 
 
@@ -102,19 +110,32 @@ async def _stream(
         WebError: it cannot be had from there.
         ApiError: the API server cannot pass it on.
     """
-    limit = context.settings.artifact_limits.size_bytes
+    limit, url = context.settings.artifact_limits.size_bytes, _address(artifact)
     path = service_path(artifact.url)
     if path is not None:
         async with context.client.stream(path) as chunks:
             yield chunks
         return
-    if urlsplit(artifact.url).scheme not in {"http", "https"}:
-        raise DownloadError(f"'{artifact.url}' is no http:// or https:// address")
     async with (
         web.Web(tls.SYSTEM, None, context.contexts, context.threads) as client,
-        client.open("GET", URL(artifact.url, encoded=True), {}, limit=limit) as body,
+        client.open("GET", url, {}, limit=limit) as body,
     ):
         yield body.chunks()
+
+
+def _address(artifact: Artifact) -> URL:
+    """Return where an artifact is.
+
+    Raises:
+        DownloadError: that is no address.
+    """
+    try:
+        url = URL(artifact.url)
+    except ValueError as err:
+        raise DownloadError("the artifact's url is no http:// or https:// address") from err
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise DownloadError("the artifact's url is no http:// or https:// address")
+    return url
 
 
 def service_path(url: str) -> str | None:
@@ -123,15 +144,15 @@ def service_path(url: str) -> str | None:
     Args:
         url: such as ``http://source-watcher.flux-system.svc.cluster.local./a.tar.gz``.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return None
     labels = (parts.hostname or "").split(".")
     if len(labels) < _SERVICE_LABELS or labels[2] != "svc":
         return None
     name, namespace = labels[:2]
-    try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        return None
     scheme = "https:" if parts.scheme == "https" else ""
     rest = quote(parts.path.lstrip("/"), safe="/%:@+,=~-._")
     return f"/api/v1/namespaces/{namespace}/services/{scheme}{name}:{port}/proxy/{rest}"

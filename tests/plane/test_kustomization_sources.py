@@ -242,6 +242,38 @@ async def test_artifact_that_cannot_be_had_says_why(
         assert "hush" not in kustomizer.ready(item).message
 
 
+@pytest.mark.parametrize("url", ["http://[bad", "file:///etc/passwd", "nonsense", "http:///x"])
+async def test_artifact_without_an_address_is_told(
+    cluster: Access, namespace: str, tmp_path: Path, url: str
+) -> None:
+    async with world_of(ExternalArtifact, cluster, tmp_path, namespace) as source:
+        await source.announce(described(url, b"", "latest@sha256:1"))
+        await source.kustomize()
+        text = "the artifact's url is no http:// or https:// address"
+        await source.world.until("apps", failed("ArtifactFailed", text))
+
+
+async def test_artifact_that_drips_is_given_up(
+    cluster: Access, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drip(_head: str) -> Any:
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+        while True:
+            yield b" "
+            yield 0.01
+
+    monkeypatch.setattr(opening, "DOWNLOAD_S", 0.3)
+    async with (
+        faults.running(drip) as server,
+        world_of(ExternalArtifact, cluster, tmp_path, namespace) as source,
+    ):
+        url = f"http://{server.endpoint}/a.tar.gz"
+        await source.announce(described(url, b"", "latest@sha256:1"))
+        await source.kustomize()
+        text = f"failed to download archive from {url}: it takes too long"
+        await source.world.until("apps", failed("ArtifactFailed", text))
+
+
 async def test_artifacts_of_others_can_be_forbidden(
     cluster: Access, namespace: str, tmp_path: Path
 ) -> None:

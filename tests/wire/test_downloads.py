@@ -229,7 +229,15 @@ def test_address_inside_the_cluster_goes_through_the_api_server(url: str, path: 
 
 @pytest.mark.parametrize(
     "url",
-    ["http://host/x", "http://127.0.0.1:9790/x", "http://a.b.example/svc", "http://svc.a.b/x", ""],
+    [
+        "http://host/x",
+        "http://127.0.0.1:9790/x",
+        "http://a.b.example/svc",
+        "http://svc.a.b/x",
+        "http://s.n.svc:port/x",
+        "http://[bad",
+        "",
+    ],
 )
 def test_any_other_address_is_asked_itself(url: str) -> None:
     assert artifacts.service_path(url) is None
