@@ -196,7 +196,7 @@ async def _wait_for_others(work: Work) -> None:
     name = record.secret_name(work.name, last.version)
     metadata = await attempt.target.client.metadata(SECRETS, work.storage.namespace, name)
     writer = ownership.last_writer(metadata, meta.HELM_MANAGER)
-    begun = last.info.last_deployed
+    begun = last.info.deleted or last.info.last_deployed
     if writer == meta.HELM_MANAGER or not begun:
         return
     age_s = (attempt.context.clock.now() - _parsed(begun)).total_seconds()

@@ -50,7 +50,9 @@ if TYPE_CHECKING:
     from reconcilers.helmrelease.work import Work
     from runtime.controller import Run
 
-_TIMERS: Final = ("drift", "interval", "retry")
+_DRIFT: Final = "drift"
+"""How the cause of a wake-up begins that a watch of one of our objects gave."""
+_TIMERS: Final = (_DRIFT, "interval", "retry")
 """How the causes of a wake-up begin that bring no news but drift."""
 _EARLY: Final = 0.9
 """Share of the interval after which an interval's run counts as due, jitter included."""
@@ -144,8 +146,8 @@ class HelmReleaseReconciler:
         if context.references.news(ref):
             return False
         if failed is not None:
-            same = failed.circumstances == self._circumstances(attempt.item)
-            return same and is_timer and now < failed.due_s
+            is_same = failed.circumstances == self._circumstances(attempt.item)
+            return is_same and attempt.run.work.cause.startswith(_DRIFT)
         if known is None or not self._is_current(attempt, known):
             return False
         if known.applied is not None and self._drifts.due(ref):

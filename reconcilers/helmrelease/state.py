@@ -20,7 +20,10 @@ from reconcilers.helmrelease import policy
 if TYPE_CHECKING:
     from api.helm import HelmRelease, Snapshot
 
-_PENDING: Final = frozenset({"pending-install", "pending-upgrade", "pending-rollback"})
+_PENDING: Final = frozenset(
+    {"pending-install", "pending-upgrade", "pending-rollback", "uninstalling"}
+)
+"""Statuses of operations that are under way, or did not end. Flux gives up at the last one."""
 _CHECKED: Final = "v2"
 """The version of snapshots whose digest can be made from the record."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 
 from api import meta
@@ -293,6 +294,55 @@ async def test_missing_values_and_charts_are_told(world: World, namespace: str) 
     assert (await world.live("ConfigMap", "good"))["data"] == {"k": "late"}
 
 
+async def test_what_others_mend_is_tried_again(world: World, namespace: str) -> None:
+    target = f"{namespace}-late"
+    await world.push(chart())
+    await world.release("demo", targetNamespace=target, releaseName="demo")
+    item = await world.until_shown("demo", unready("InstallFailed"))
+    assert f'namespaces "{target}" not found' in condition(item, meta.READY)[2]
+    resource = Resource(GVK("", "v1", "Namespace"), "namespaces", is_namespaced=False)
+    body = orjson.dumps({"metadata": {"name": target}})
+    await world.context.client.create(resource, "", body, manager="somebody")
+    await world.until("demo", ready)
+    assert await world.live("ConfigMap", "good", target)
+
+
+async def test_a_failing_hook_keeps_a_release_from_being_uninstalled(
+    world: World, namespace: str
+) -> None:
+    await world.push(chart(hook=JOB.format(name="x", event="pre-delete")))
+    await world.release("demo")
+    await world.until("demo", ready)
+    await world.delete("demo")
+    await until_job(world, "x")
+    await finish(world, "x", "Failed")
+    found = await world.event("UninstallFailed")
+    assert f"failed pre-delete: hook Job/{namespace}/x" in found.message
+    assert await world.live("ConfigMap", "good")
+    assert world.history("demo") == [(1, "uninstalling")]
+    await until_job(world, "x", active=True)
+    await finish(world, "x", "Complete")
+    await world.until("demo", releaser.gone)
+    with pytest.raises(errors.NotFound):
+        await world.live("ConfigMap", "good")
+
+
+async def test_a_remedy_that_did_not_end_is_taken_up_again(world: World) -> None:
+    hook = JOB.format(name="x", event="post-install,post-upgrade")
+    await world.push(chart(hook=hook))
+    await world.release("demo", install={"remediation": {"retries": 2}})
+    await until_job(world, "x")
+    first = (await world.live("batch/v1/Job", "x"))["metadata"]["uid"]
+    await world.engine.stop_kind(releaser.KIND)
+    await releaser.lock(world, "demo", "uninstalling")
+    world.engine.start_kind(releaser.KIND)
+    await world.event("PendingRelease")
+    await until_job(world, "x", other_than=first)
+    await finish(world, "x", "Complete")
+    item = await world.until("demo", ready)
+    assert item.status.history[0].status == "deployed"
+
+
 async def test_an_account_without_rights_changes_nothing(world: World, namespace: str) -> None:
     await world.push(chart())
     await world.release("demo", serviceAccountName="nobody")
@@ -311,7 +361,7 @@ async def test_client_side_apply_is_not_served(world: World) -> None:
     assert "spec.upgrade.serverSideApply=disabled" in condition(item, meta.STALLED)[2]
 
 
-async def until_job(world: World, name: str, *, active: bool = False) -> None:
+async def until_job(world: World, name: str, *, active: bool = False, other_than: str = "") -> None:
     """Wait until there is a Job of this name, and if asked for one that has not ended."""
 
     async def is_there() -> bool:
@@ -319,6 +369,7 @@ async def until_job(world: World, name: str, *, active: bool = False) -> None:
             found = await world.live("batch/v1/Job", name)
         except errors.NotFound:
             return False
-        return not active or not found.get("status", {}).get("conditions")
+        has_ended = bool(found.get("status", {}).get("conditions"))
+        return found["metadata"]["uid"] != other_than and not (active and has_ended)
 
     await world.holds_soon(is_there)

@@ -25,7 +25,9 @@ def test_a_release_without_a_record_is_absent() -> None:
     assert found.state is State.ABSENT
 
 
-@pytest.mark.parametrize("status", ["pending-install", "pending-upgrade", "pending-rollback"])
+@pytest.mark.parametrize(
+    "status", ["pending-install", "pending-upgrade", "pending-rollback", "uninstalling"]
+)
 @pytest.mark.parametrize("history", [(), (snapshot(),), (snapshot(3),)])
 def test_a_pending_record_is_locked_whatever_the_history_says(
     status: str, history: tuple[Any, ...]
@@ -72,7 +74,7 @@ def test_a_failed_record_is_failed() -> None:
     assert found.state is State.FAILED
 
 
-@pytest.mark.parametrize("status", ["superseded", "unknown", "uninstalling", ""])
+@pytest.mark.parametrize("status", ["superseded", "unknown", ""])
 def test_a_status_that_no_finished_operation_leaves_is_an_error(status: str) -> None:
     item = release(history=(snapshot(),))
     with pytest.raises(state.UnexpectedStatusError, match=f"with status '{status}'"):
