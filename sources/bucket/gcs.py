@@ -80,12 +80,15 @@ def account(text: bytes) -> ServiceAccount:
         CredentialsError: it is none.
     """
     try:
-        return msgspec.json.decode(text, type=ServiceAccount)
+        found = msgspec.json.decode(text, type=ServiceAccount)
     except (msgspec.MsgspecError, UnicodeDecodeError) as err:
         raise CredentialsError(
             "'serviceaccount' is not the JSON key of a service account: it has 'client_email' "
             "and 'private_key'"
         ) from err
+    if not found.token_uri.startswith(("https://", "http://")):
+        raise CredentialsError("'token_uri' of 'serviceaccount' is no https:// address")
+    return found
 
 
 async def token(client: Web, account: ServiceAccount, threads: Threads, clock: Clock) -> str:

@@ -130,6 +130,12 @@ def test_secret_that_is_no_service_account_is_told(text: bytes) -> None:
         gcs.account(text)
 
 
+def test_token_endpoint_of_a_service_account_is_an_address() -> None:
+    text = b'{"client_email": "a", "private_key": "b", "token_uri": "file:///etc/passwd"}'
+    with pytest.raises(CredentialsError, match=r"'token_uri' .* is no https:// address"):
+        gcs.account(text)
+
+
 # Azure ------------------------------------------------------------------------------------------
 
 

@@ -179,7 +179,7 @@ async def test_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPa
 async def test_server_that_stalls_in_the_middle_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(web, "SILENCE_S", 0.1)
+    monkeypatch.setattr(web, "SILENCE_S", 1.0)
     text = await failure(lambda _: [faults.answer(EMPTY)[:-5], faults.STALL])
     assert "stalled after" in text
 
