@@ -160,7 +160,8 @@ def on_kustomization(
         wakes.extend(
             (item.ref(cluster), cause)
             for item in kustomizations
-            if (is_forward and key in dependencies.keys_of(item)) or _judges(item, key)
+            if item.spec.depends_on  # few have any, and this runs for every event
+            and ((is_forward and key in dependencies.keys_of(item)) or _judges(item, key))
         )
     return wakes
 
