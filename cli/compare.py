@@ -5,14 +5,26 @@ Exit statuses: 0 they are the same, 1 they differ, 2 there is no answer.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from api import meta
 from cli import access, colours, options, settings
+from daemon import kinds as served
 from daemon import report
-from inspection import clusters, comparison, failure, kinds, live, survey
+from inspection import (
+    builds,
+    clusters,
+    comparison,
+    content,
+    failure,
+    kinds,
+    live,
+    survey,
+    workshop,
+)
 from kube.discovery import Discovery
 from runtime import clock
 
@@ -31,11 +43,16 @@ _LONGEST = 160
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("left", help="name of one cluster")
-    parser.add_argument("right", help="name of the other cluster")
+    parser.add_argument("left", help="name of one cluster; with --paths a directory")
+    parser.add_argument("right", help="name of the other cluster; with --paths a directory")
     parser.add_argument("what", nargs="*", metavar="KIND [NAME]", help="objects of this kind only")
     parser.add_argument(
         "--live", action="store_true", help="compare what the named object owns, field by field"
+    )
+    parser.add_argument(
+        "--paths",
+        action="store_true",
+        help="compare two directories, built as the named Kustomization builds them",
     )
     parser.add_argument("--intervals", action="store_true", help="compare intervals too")
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="of every namespace")
@@ -58,6 +75,8 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _compared(args: argparse.Namespace) -> Comparison:
+    if args.paths:
+        return _directories(args)
     loaded, origin = settings.load(args), str(settings.path(args))
     left, right = (clusters.named(loaded, name, origin)[0] for name in (args.left, args.right))
     kind, names = kinds.parse(args.what) if args.what else (None, [])
@@ -80,6 +99,26 @@ def _compared(args: argparse.Namespace) -> Comparison:
     if names:
         first, second = (_only(each, names) for each in (first, second))
     return comparison.of_clusters(first, second, ignores_intervals=not args.intervals)
+
+
+def _directories(args: argparse.Namespace) -> Comparison:
+    """Build two directories for the same Kustomization and compare what comes out."""
+    loaded, cluster = settings.load(args), access.the_one(args)
+    kind, names = kinds.parse(args.what) if args.what else (None, [])
+    if kind is not served.KUSTOMIZATION or len(names) != 1:
+        raise failure.UsageError("--paths needs a Kustomization: compare A B --paths ks NAME")
+
+    async def main() -> list[dict[ObjectId, JsonObject]]:
+        async with workshop.opened(settings.path(args), loaded, cluster) as context:
+            wanted = [
+                content.Wanted(args.namespace, names[0], Path(each))
+                for each in (args.left, args.right)
+            ]
+            return [await builds.objects(context, loaded, each) for each in wanted]
+
+    with access.explained(cluster):
+        here, there = access.run(main(), "building both directories")
+    return comparison.of_objects(args.left, args.right, here, there)
 
 
 def _both(answers: list[survey.Answer[access.T]]) -> tuple[access.T, access.T]:

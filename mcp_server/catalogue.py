@@ -5,7 +5,17 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any, Final
 
-from mcp_server import acting, applying, contexts, docs, exploring, planning, reading, waiting
+from mcp_server import (
+    acting,
+    applying,
+    comparing,
+    contexts,
+    docs,
+    exploring,
+    planning,
+    reading,
+    waiting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -14,6 +24,7 @@ if TYPE_CHECKING:
 
 ALL: Final[tuple[Tool[Any], ...]] = (
     *exploring.TOOLS,
+    *comparing.TOOLS,
     *planning.TOOLS,
     *waiting.TOOLS,
     *reading.TOOLS,

@@ -10,7 +10,6 @@ import msgspec
 from api import meta
 from daemon import report
 from inspection import (
-    comparison,
     diagnosis,
     drift,
     failure,
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 JsonObject = dict[str, Any]
 DEFAULT_NAMESPACE: Final = meta.NAMESPACE
-_MOST_DIFFERENCES: Final = 100
 _MOST_NODES: Final = 60
 
 
@@ -283,82 +281,6 @@ async def dependency_graph(call: Call, args: GraphQuery) -> Answer:
     return Answer(shortened(text, "name an object to start from"), result)
 
 
-# compare_clusters -------------------------------------------------------------------------------
-
-
-class CompareQuery(Arguments, frozen=True, kw_only=True):
-    """Which clusters, and how closely."""
-
-    left: Annotated[str, _text("Name of one cluster")]
-    right: Annotated[str, _text("Name of the other cluster")]
-    kind: Annotated[str, _text("Compare objects of this Flux kind only")] = ""
-    namespace: Annotated[str, _text("Compare objects of this namespace only")] = ""
-    live: Annotated[
-        bool, _text("Also compare the live objects that a named Kustomization or HelmRelease owns")
-    ] = False
-    name: Annotated[str, _text("With live: its name")] = ""
-    intervals: Annotated[bool, _text("Take intervals and time-outs into account")] = False
-
-
-async def compare_clusters(call: Call, args: CompareQuery) -> Answer:
-    """Compare two clusters: which Flux objects differ in revision, version, spec or readiness.
-
-    With live, kind and name: the live objects that one application owns in both, field by field.
-    """
-    left, right = await call.desk.site(args.left), await call.desk.site(args.right)
-    wanted = [kinds.find(args.kind)] if args.kind else None
-    here = await survey.take(left.client, wanted, args.namespace)
-    there = await survey.take(right.client, wanted, args.namespace)
-    if args.live:
-        result = await _live(args, (left, here), (right, there))
-    else:
-        result = comparison.of_clusters(here, there, ignores_intervals=not args.intervals)
-    return Answer(shortened(_compared(result), "name a kind or a namespace"), result)
-
-
-async def _live(
-    args: CompareQuery,
-    left: tuple[Site, survey.Survey],
-    right: tuple[Site, survey.Survey],
-) -> comparison.Comparison:
-    if not args.name or not args.kind:
-        raise failure.UsageError("to compare live objects, name a kind and a name: whose objects")
-    sides = []
-    for site, found in (left, right):
-        ref = meta.ObjectRef(
-            site.name,
-            kinds.find(args.kind).name,
-            args.namespace or DEFAULT_NAMESPACE,
-            args.name,
-        )
-        obj = found.get(ref)
-        if obj is None:
-            raise failure.CommandError(f"cluster {site.name} has no {ref}")
-        sides.append(await live.several(site.client, site.discovery, obj.inventory))
-    return comparison.of_objects(left[0].name, right[0].name, *sides)
-
-
-def _compared(result: comparison.Comparison) -> str:
-    """Return a comparison in lines."""
-    if result.is_same:
-        return f"{result.left} and {result.right} are the same: {result.same} objects"
-    lines = [f"{result.left} | {result.right}; {result.same} objects are the same"]
-    lines += [f"only in {result.left}: {name}" for name in result.only_left]
-    lines += [f"only in {result.right}: {name}" for name in result.only_right]
-    for pair in result.differing:
-        lines.append(pair.id)
-        lines += [
-            f"  {each.field}: {_value(each.left)} | {_value(each.right)}"
-            for each in pair.differences[:_MOST_DIFFERENCES]
-        ]
-    return "\n".join(lines)
-
-
-def _value(value: object) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return report.short_revision(text if len(text) <= 200 else f"{text[:199]}…")
-
-
 # get_drift --------------------------------------------------------------------------------------
 
 
@@ -414,13 +336,6 @@ TOOLS: Final[tuple[Tool[Any], ...]] = (
         explain_not_ready,
     ),
     Tool("dependency_graph", "Draw dependencies", GraphQuery, graph.Graph, dependency_graph),
-    Tool(
-        "compare_clusters",
-        "Compare clusters",
-        CompareQuery,
-        comparison.Comparison,
-        compare_clusters,
-    ),
     Tool("get_drift", "List drift", DriftQuery, Drifts, get_drift),
 )
 """Every tool of this module."""

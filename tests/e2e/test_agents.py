@@ -15,6 +15,8 @@ from tests.support.agents import text_of
 from tests.support.estate import config_map
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bench.bed import Bed
     from tests.support.estate import Tenant
 
@@ -78,6 +80,27 @@ async def test_patch_is_planned_on_top(bed: Bed, shop: Tenant) -> None:
     assert not failed, text
     (changed,) = found["objects"]
     assert [each["field"] for each in changed["fields"]] == ["data.extra"]
+
+
+async def test_directories_are_compared_as_they_are_built(
+    bed: Bed, shop: Tenant, tmp_path: Path
+) -> None:
+    for side, value in (("left", "1"), ("right", "2")):
+        folder = tmp_path / side
+        folder.mkdir()
+        (folder / "a.yaml").write_text(config_map(shop.name, "a", k=value))
+        (folder / f"{side}.yaml").write_text(config_map(shop.name, side))
+    arguments = {"left": str(tmp_path / "left"), "right": str(tmp_path / "right"), "paths": True}
+
+    text, found, failed = await call(
+        bed, "compare_clusters", name=shop.kustomization("web"), namespace="bench", **arguments
+    )
+
+    assert not failed, text
+    assert found["onlyLeft"] == [f"ConfigMap/{shop.name}/left"]
+    assert found["onlyRight"] == [f"ConfigMap/{shop.name}/right"]
+    (difference,) = found["differing"][0]["differences"]
+    assert (difference["field"], difference["left"], difference["right"]) == ("data.k", "1", "2")
 
 
 async def test_way_back_is_the_commit_before_the_broken_one(bed: Bed, shop: Tenant) -> None:
