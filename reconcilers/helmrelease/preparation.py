@@ -45,6 +45,7 @@ async def prepare(
     """
     item = attempt.item
     prerequisites.check_spec(item)
+    prerequisites.check_access(context, item)
     rules = prerequisites.find_health_rules(item)
     await chartobject.sync(attempt)
     await prerequisites.check_dependencies(context, item)

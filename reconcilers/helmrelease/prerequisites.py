@@ -84,12 +84,11 @@ async def check_dependencies(context: ClusterContext, item: HelmRelease) -> None
     raise WaitingError(meta.DEPENDENCY_NOT_READY, unmet, requeue_after_s=delay_s)
 
 
-def find_artifact(context: ClusterContext, item: HelmRelease) -> Artifact:
-    """Return the chart's artifact. One of a source that fails now is still used.
+def check_access(context: ClusterContext, item: HelmRelease) -> None:
+    """Refuse a chart that the settings put out of reach.
 
     Raises:
-        TerminalError: its source is in another namespace and the settings forbid that.
-        WaitingError: there is no such source, or it is not ready.
+        TerminalError: it is in another namespace, or somebody else's artifact.
     """
     key = chartobject.source_of(item)
     if key.kind == ExternalArtifact.KIND and not context.settings.allow_external_artifacts:
@@ -99,6 +98,15 @@ def find_artifact(context: ClusterContext, item: HelmRelease) -> Artifact:
     if is_foreign and context.settings.no_cross_namespace_refs:
         text = f"can't access '{key}', cross-namespace references have been blocked"
         raise TerminalError(meta.ACCESS_DENIED, text)
+
+
+def find_artifact(context: ClusterContext, item: HelmRelease) -> Artifact:
+    """Return the chart's artifact. One of a source that fails now is still used.
+
+    Raises:
+        WaitingError: there is no such source, or it is not ready.
+    """
+    key = chartobject.source_of(item)
     source = context.source(key)
     if source is None:
         text = f'could not get Source object: {_plural(key)} "{key.name}" not found'

@@ -244,3 +244,24 @@ async def test_the_history_of_an_uninstalled_release_can_be_kept(
     await world.release("demo", install={"replace": True})
     await world.until("demo", ready)
     assert world.history("demo")[-1][1] == "deployed"
+
+
+@pytest.mark.parametrize("of", ["chart", "reference"])
+async def test_tenants_get_no_chart_of_another_namespace(
+    cluster: Access, namespace: str, tmp_path: Path, of: str
+) -> None:
+    async with releaser.running(
+        cluster, tmp_path, namespace, no_cross_namespace_refs=True
+    ) as world:
+        spec: dict[str, Any] = {
+            "chartRef": {"kind": "OCIRepository", "name": "x", "namespace": "default"}
+        }
+        if of == "chart":
+            chart = template()
+            chart["spec"]["sourceRef"]["namespace"] = "default"
+            spec = {"chart": chart, "chartRef": None}
+        await world.release("demo", **spec)
+        item = await world.until("demo", stalled(meta.ACCESS_DENIED))
+        assert "cross-namespace references have been blocked" in condition(item, meta.READY)[2]
+        with pytest.raises(errors.NotFound):
+            await world.context.client.get(CHARTS, "default", f"{namespace}-demo")
