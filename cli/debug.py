@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from api import meta
 from cli import access, colours, debug_more, options
-from inspection import diagnosis, failure, kinds, live, survey
+from inspection import diagnosis, failure, named, survey
 from kube.discovery import Discovery
 from runtime import clock
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     import argparse
 
     from inspection.diagnosis import Diagnosis
-    from kube.client import Client
     from kube.objects import JsonObject
 
 
@@ -41,13 +39,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Print the cause, or the parts that were asked for."""
     cluster = access.the_one(args)
-    kind, names = options.object_of(args.what)
+    kind, name = options.object_of(args.what)
 
     async def main() -> tuple[JsonObject, Diagnosis, str]:
         async with access.client(cluster) as client:
-            body = await _read(client, args, kind, names)
-            found = await survey.take(client)
             discovery = Discovery(client, clock.SystemClock())
+            body = await named.read(client, discovery, kind, name, args.namespace, args.api_version)
+            found = await survey.take(client)
             now = clock.SystemClock().now()
             result = await diagnosis.Examiner(client, discovery, found, now).explain(body)
             variables = await debug_more.variables(client, body, args) if args.show_vars else ""
@@ -66,18 +64,6 @@ def execute(args: argparse.Namespace) -> int:
     else:
         print(render(result))
     return 0 if result.is_ready else 1
-
-
-async def _read(client: Client, args: argparse.Namespace, kind: str, name: str) -> JsonObject:
-    known = kinds.words().get(kind.lower())
-    if known is not None and not args.api_version:
-        body = await live.get(client, known.resource, args.namespace, name)
-        return {"apiVersion": known.gvk.api_version, "kind": known.name} | body
-    discovery = Discovery(client, clock.SystemClock())
-    ref = meta.ObjectRef(client.cluster, live.proper(kind), args.namespace, name)
-    served = await live.resource(discovery, args.api_version, ref.kind)
-    body = await live.get(client, served, args.namespace if served.is_namespaced else "", name)
-    return {"apiVersion": served.gvk.api_version, "kind": served.gvk.kind} | body
 
 
 def render(found: Diagnosis) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from cli import access, options, settings, table
 from daemon import report
-from inspection import commits, kinds, live, survey, trace
+from inspection import commits, named, survey, trace
 from kube.discovery import Discovery
 from runtime import clock
 
@@ -57,17 +57,9 @@ async def find(client: Client, api_version: str, kind: str, namespace: str, name
         failure.CommandError: it is not there, or its kind is not served.
     """
     discovery = Discovery(client, clock.SystemClock())
-    known = kinds.words().get(kind.lower())
-    served = (
-        known.resource
-        if known is not None and not api_version
-        else await live.resource(discovery, api_version, live.proper(kind))
-    )
-    where = namespace if served.is_namespaced else ""
-    body = await live.get(client, served, where, name)
-    head = {"apiVersion": served.gvk.api_version, "kind": served.gvk.kind}
+    body = await named.read(client, discovery, kind, name, namespace, api_version)
     seen = await survey.take(client)
-    return await trace.of_object(client, discovery, seen, head | body)
+    return await trace.of_object(client, discovery, seen, body)
 
 
 def render(found: Trace) -> str:

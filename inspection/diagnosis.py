@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable
 
-    from api.meta import ObjectRef
     from inspection.flux import FluxObject
     from inspection.survey import Survey
     from kube.client import Client
@@ -275,19 +274,6 @@ class Examiner:
         walk.enter(Link(id=first.where, state="Failed", reason=first.reason))
         text = f"{name} is not healthy because of {first.where}: {_first_line(first.message)}"
         return walk.end(meaning.cause, text, evidence, meaning.remedies)
-
-
-async def read(
-    client: Client, discovery: Discovery, ref: ObjectRef, api_version: str
-) -> JsonObject:
-    """Return the object to explain.
-
-    Raises:
-        failure.CommandError: it is not there, or its kind is not served.
-    """
-    served = await live.resource(discovery, api_version, ref.kind)
-    namespace = ref.namespace if served.is_namespaced else ""
-    return await live.get(client, served, namespace, ref.name)
 
 
 def _is_about_health(obj: FluxObject) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 
 from inspection import failure, flux, kinds, live, requests
-from mcp_server.tool import Answer, Arguments, Result, Tool
+from mcp_server.tool import Answer, Arguments, Result, Tool, about
 
 if TYPE_CHECKING:
     from api.meta import ObjectRef
@@ -18,12 +18,8 @@ _OPERATORS: Final = "fluxcd.controlplane.io"
 _SOURCE_WORDS: Final = "GitRepository, OCIRepository, Bucket, HelmChart or HelmRepository"
 
 
-def _text(description: str) -> Any:  # noqa: ANN401 - a marker of msgspec's
-    return msgspec.Meta(description=description)
-
-
-Name = Annotated[str, _text("Name of the object")]
-Namespace = Annotated[str, _text("Namespace of the object")]
+Name = Annotated[str, about("Name of the object")]
+Namespace = Annotated[str, about("Namespace of the object")]
 
 
 class Asked(Result, frozen=True, kw_only=True):
@@ -39,7 +35,7 @@ class Asked(Result, frozen=True, kw_only=True):
 class SourceQuery(Arguments, frozen=True, kw_only=True):
     """Which source."""
 
-    kind: Annotated[str, _text(f"Kind of the source: {_SOURCE_WORDS}")]
+    kind: Annotated[str, about(f"Kind of the source: {_SOURCE_WORDS}")]
     name: Name
     namespace: Namespace
 
@@ -49,14 +45,14 @@ class ApplierQuery(Arguments, frozen=True, kw_only=True):
 
     name: Name
     namespace: Namespace
-    with_source: Annotated[bool, _text("Reconcile its source first")] = False
+    with_source: Annotated[bool, about("Reconcile its source first")] = False
 
 
 class ReleaseQuery(ApplierQuery, frozen=True, kw_only=True):
     """Which HelmRelease."""
 
-    force: Annotated[bool, _text("Install or upgrade even if nothing changed")] = True
-    reset: Annotated[bool, _text("Forget its failures, so that it tries again")] = False
+    force: Annotated[bool, about("Install or upgrade even if nothing changed")] = True
+    reset: Annotated[bool, about("Forget its failures, so that it tries again")] = False
 
 
 class SetQuery(Arguments, frozen=True, kw_only=True):
@@ -69,8 +65,8 @@ class SetQuery(Arguments, frozen=True, kw_only=True):
 class SwitchQuery(Arguments, frozen=True, kw_only=True):
     """Which object."""
 
-    apiVersion: Annotated[str, _text("API version of the Flux object")]  # noqa: N815
-    kind: Annotated[str, _text("Kind of the Flux object")]
+    apiVersion: Annotated[str, about("API version of the Flux object")]  # noqa: N815
+    kind: Annotated[str, about("Kind of the Flux object")]
     name: Name
     namespace: Namespace
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import msgspec
 import orjson
 
 from api import crds as definitions
@@ -13,7 +12,7 @@ from inspection import failure, live, remote_file
 from kube import crds, errors, manifests, stages
 from kube.objects import GVK, ObjectId
 from mcp_server import guard, waiting
-from mcp_server.tool import Answer, Arguments, Result, Tool
+from mcp_server.tool import Answer, Arguments, Result, Tool, about
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,34 +26,30 @@ says, which is what should become of an agent's hand edit."""
 _MOST_OBJECTS: Final = 200
 
 
-def _text(description: str) -> Any:  # noqa: ANN401 - a marker of msgspec's
-    return msgspec.Meta(description=description)
-
-
 class ApplyQuery(Arguments, frozen=True, kw_only=True):
     """What to apply."""
 
-    yaml_content: Annotated[str, _text("One or more manifests as YAML")]
-    overwrite: Annotated[bool, _text("Write to objects that Flux manages too")] = False
+    yaml_content: Annotated[str, about("One or more manifests as YAML")]
+    overwrite: Annotated[bool, about("Write to objects that Flux manages too")] = False
 
 
 class DeleteQuery(Arguments, frozen=True, kw_only=True):
     """What to delete."""
 
-    apiVersion: Annotated[str, _text("API version of the object")]  # noqa: N815
-    kind: Annotated[str, _text("Kind of the object")]
-    name: Annotated[str, _text("Name of the object")]
-    namespace: Annotated[str, _text("Namespace; none for a cluster-scoped kind")] = ""
-    force: Annotated[bool, _text("Delete an object that Flux manages too")] = False
+    apiVersion: Annotated[str, about("API version of the object")]  # noqa: N815
+    kind: Annotated[str, about("Kind of the object")]
+    name: Annotated[str, about("Name of the object")]
+    namespace: Annotated[str, about("Namespace; none for a cluster-scoped kind")] = ""
+    force: Annotated[bool, about("Delete an object that Flux manages too")] = False
 
 
 class InstallQuery(Arguments, frozen=True, kw_only=True):
     """Which instance."""
 
     instance_url: Annotated[
-        str, _text("https:// address of a FluxInstance manifest; GitHub, GitLab and Gist pages too")
+        str, about("https:// address of a FluxInstance manifest; GitHub, GitLab and Gist pages too")
     ]
-    timeout: Annotated[str, _text("How long to wait until it is ready")] = "5m"
+    timeout: Annotated[str, about("How long to wait until it is ready")] = "5m"
 
 
 class Changed(Result, frozen=True, kw_only=True):

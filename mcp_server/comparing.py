@@ -10,7 +10,7 @@ import msgspec
 from api import meta
 from daemon import report
 from inspection import builds, comparison, content, failure, kinds, live, survey, workshop
-from mcp_server.tool import Answer, Arguments, Tool, shortened
+from mcp_server.tool import Answer, Arguments, Tool, about, shortened
 
 if TYPE_CHECKING:
     from mcp_server.desk import Call, Site
@@ -19,25 +19,21 @@ DEFAULT_NAMESPACE: Final = meta.NAMESPACE
 _MOST_DIFFERENCES: Final = 100
 
 
-def _text(description: str) -> Any:  # noqa: ANN401 - a marker of msgspec's
-    return msgspec.Meta(description=description)
-
-
 class CompareQuery(Arguments, frozen=True, kw_only=True):
     """Which clusters, and how closely."""
 
-    left: Annotated[str, _text("Name of one cluster; with paths: one directory")]
-    right: Annotated[str, _text("Name of the other cluster; with paths: the other directory")]
+    left: Annotated[str, about("Name of one cluster; with paths: one directory")]
+    right: Annotated[str, about("Name of the other cluster; with paths: the other directory")]
     paths: Annotated[
-        bool, _text("Compare two local directories, built as the named Kustomization builds them")
+        bool, about("Compare two local directories, built as the named Kustomization builds them")
     ] = False
-    kind: Annotated[str, _text("Compare objects of this Flux kind only")] = ""
-    namespace: Annotated[str, _text("Compare objects of this namespace only")] = ""
+    kind: Annotated[str, about("Compare objects of this Flux kind only")] = ""
+    namespace: Annotated[str, about("Compare objects of this namespace only")] = ""
     live: Annotated[
-        bool, _text("Also compare the live objects that a named Kustomization or HelmRelease owns")
+        bool, about("Also compare the live objects that a named Kustomization or HelmRelease owns")
     ] = False
-    name: Annotated[str, _text("With live or paths: its name")] = ""
-    intervals: Annotated[bool, _text("Take intervals and time-outs into account")] = False
+    name: Annotated[str, about("With live or paths: its name")] = ""
+    intervals: Annotated[bool, about("Take intervals and time-outs into account")] = False
 
 
 async def compare_clusters(call: Call, args: CompareQuery) -> Answer:

@@ -16,12 +16,12 @@ from inspection import (
     flux,
     graph,
     kinds,
-    live,
+    named,
     survey,
     trace,
     tree,
 )
-from mcp_server.tool import Answer, Arguments, Result, Tool, shortened
+from mcp_server.tool import Answer, Arguments, Result, Tool, about, shortened
 
 if TYPE_CHECKING:
     from mcp_server.desk import Call, Site
@@ -31,15 +31,11 @@ DEFAULT_NAMESPACE: Final = meta.NAMESPACE
 _MOST_NODES: Final = 60
 
 
-def _text(description: str) -> Any:  # noqa: ANN401 - a marker of msgspec's
-    return msgspec.Meta(description=description)
-
-
-Kind = Annotated[str, _text("Kind, or the flux CLI's word for it: Kustomization, ks, git, hr")]
-Name = Annotated[str, _text("Name of the object")]
-Namespace = Annotated[str, _text("Namespace of the object")]
+Kind = Annotated[str, about("Kind, or the flux CLI's word for it: Kustomization, ks, git, hr")]
+Name = Annotated[str, about("Name of the object")]
+Namespace = Annotated[str, about("Namespace of the object")]
 ApiVersion = Annotated[
-    str, _text("API version of a kind that is neither Flux's nor a well-known one")
+    str, about("API version of a kind that is neither Flux's nor a well-known one")
 ]
 
 
@@ -58,14 +54,9 @@ async def body_of(site: Site, args: Named) -> JsonObject:
     Raises:
         failure.CommandError: it is not there, or its kind is not served.
     """
-    known = kinds.words().get(args.kind.lower())
-    if known is not None and not args.apiVersion:
-        served = known.resource
-    else:
-        served = await live.resource(site.discovery, args.apiVersion, args.kind)
-    namespace = args.namespace if served.is_namespaced else ""
-    found = await live.get(site.client, served, namespace, args.name)
-    return {"apiVersion": served.gvk.api_version, "kind": served.gvk.kind} | found
+    return await named.read(
+        site.client, site.discovery, args.kind, args.name, args.namespace, args.apiVersion
+    )
 
 
 # list_clusters ----------------------------------------------------------------------------------
@@ -245,12 +236,12 @@ async def explain_not_ready(call: Call, args: Named) -> Answer:
 class GraphQuery(Arguments, frozen=True, kw_only=True):
     """Which part of the graph, and how."""
 
-    kind: Annotated[str, _text("Kind of an object to start from; the whole where left out")] = ""
-    name: Annotated[str, _text("Its name")] = ""
-    namespace: Annotated[str, _text("Its namespace")] = DEFAULT_NAMESPACE
-    format: Annotated[str, _text("mermaid, dot or json")] = "mermaid"
+    kind: Annotated[str, about("Kind of an object to start from; the whole where left out")] = ""
+    name: Annotated[str, about("Its name")] = ""
+    namespace: Annotated[str, about("Its namespace")] = DEFAULT_NAMESPACE
+    format: Annotated[str, about("mermaid, dot or json")] = "mermaid"
     full: Annotated[
-        bool, _text("All of a large graph, and not only what is in trouble with its neighbours")
+        bool, about("All of a large graph, and not only what is in trouble with its neighbours")
     ] = False
 
 
@@ -287,7 +278,7 @@ async def dependency_graph(call: Call, args: GraphQuery) -> Answer:
 class DriftQuery(Arguments, frozen=True, kw_only=True):
     """Whose drift."""
 
-    owner: Annotated[str, _text("Part of Kind/namespace/name of whose objects")] = ""
+    owner: Annotated[str, about("Part of Kind/namespace/name of whose objects")] = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=500, description="The newest ones")] = 50
 
 

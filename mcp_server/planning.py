@@ -11,7 +11,7 @@ from inspection import content, failure, flux, kinds, live, plan, rendering, tra
 from kube import preview
 from kube.fielddiff import MISSING
 from kube.preview import Outcome
-from mcp_server.tool import Answer, Arguments, Result, Tool, shortened
+from mcp_server.tool import Answer, Arguments, Result, Tool, about, shortened
 
 if TYPE_CHECKING:
     from kube.fielddiff import Change
@@ -21,23 +21,19 @@ if TYPE_CHECKING:
 _LONGEST_VALUE: Final = 300
 
 
-def _text(description: str) -> Any:  # noqa: ANN401 - a marker of msgspec's
-    return msgspec.Meta(description=description)
-
-
 class PlanQuery(Arguments, frozen=True, kw_only=True):
     """Which Kustomization, and with which content."""
 
-    name: Annotated[str, _text("Name of the Kustomization")]
-    namespace: Annotated[str, _text("Namespace of the Kustomization")] = "flux-system"
+    name: Annotated[str, about("Name of the Kustomization")]
+    namespace: Annotated[str, about("Namespace of the Kustomization")] = "flux-system"
     path: Annotated[
-        str, _text("A local directory to build in place of spec.path: a work in progress")
+        str, about("A local directory to build in place of spec.path: a work in progress")
     ] = ""
-    revision: Annotated[str, _text("A branch, tag or commit of its source to build")] = ""
+    revision: Annotated[str, about("A branch, tag or commit of its source to build")] = ""
     patch: Annotated[
-        str, _text("A strategic merge patch (YAML, with kind and name) to put on top")
+        str, about("A strategic merge patch (YAML, with kind and name) to put on top")
     ] = ""
-    all: Annotated[bool, _text("List objects that stay as they are too")] = False
+    all: Annotated[bool, about("List objects that stay as they are too")] = False
 
 
 class FieldChange(Result, frozen=True, kw_only=True):
@@ -149,9 +145,9 @@ def _value(value: object) -> str:
 class HintQuery(Arguments, frozen=True, kw_only=True):
     """Which applier."""
 
-    kind: Annotated[str, _text("Kustomization or HelmRelease")] = "Kustomization"
-    name: Annotated[str, _text("Name of the object")] = ""
-    namespace: Annotated[str, _text("Namespace of the object")] = "flux-system"
+    kind: Annotated[str, about("Kustomization or HelmRelease")] = "Kustomization"
+    name: Annotated[str, about("Name of the object")] = ""
+    namespace: Annotated[str, about("Namespace of the object")] = "flux-system"
 
 
 class Past(Result, frozen=True, kw_only=True):

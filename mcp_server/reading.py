@@ -12,7 +12,7 @@ from inspection import events, flux, live, masking, podlogs, survey
 from kube import crds, errors
 from kube.objects import GVK, Resource
 from mcp_server import shapes
-from mcp_server.tool import Answer, Arguments, Result, Tool, shortened
+from mcp_server.tool import Answer, Arguments, Result, Tool, about, shortened
 
 if TYPE_CHECKING:
     from mcp_server.desk import Call, Site
@@ -24,10 +24,6 @@ _POD_METRICS: Final = Resource(
 _MOST_EVENTS: Final = 100
 _ROUTINE: Final = "ReconciliationSucceeded"
 _PAGE: Final = 30
-
-
-def _text(description: str) -> Any:  # noqa: ANN401 - a marker of msgspec's
-    return msgspec.Meta(description=description)
 
 
 # get_flux_instance ------------------------------------------------------------------------------
@@ -153,17 +149,17 @@ async def get_kubernetes_api_versions(call: Call, args: NoArguments) -> Answer:
 class ResourcesQuery(Arguments, frozen=True, kw_only=True):
     """Which objects."""
 
-    apiVersion: Annotated[str, _text("API version, such as apps/v1 or v1")]  # noqa: N815
-    kind: Annotated[str, _text("Kind, spelt as in a manifest: Deployment")]
-    name: Annotated[str, _text("Name of one object; it is shown whole")] = ""
-    namespace: Annotated[str, _text("Namespace; all of them where left out")] = ""
-    selector: Annotated[str, _text("Labels: key1=value1,key2=value2")] = ""
+    apiVersion: Annotated[str, about("API version, such as apps/v1 or v1")]  # noqa: N815
+    kind: Annotated[str, about("Kind, spelt as in a manifest: Deployment")]
+    name: Annotated[str, about("Name of one object; it is shown whole")] = ""
+    namespace: Annotated[str, about("Namespace; all of them where left out")] = ""
+    selector: Annotated[str, about("Labels: key1=value1,key2=value2")] = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=500, description="Objects a page")] = _PAGE
     fields: Annotated[
-        tuple[str, ...], _text("Only these paths, such as spec.path or status.conditions")
+        tuple[str, ...], about("Only these paths, such as spec.path or status.conditions")
     ] = ()
-    page: Annotated[str, _text("What the last answer said as nextPage")] = ""
-    full: Annotated[bool, _text("Whole objects in a list, where summaries are not enough")] = False
+    page: Annotated[str, about("What the last answer said as nextPage")] = ""
+    full: Annotated[bool, about("Whole objects in a list, where summaries are not enough")] = False
 
 
 class Resources(Result, frozen=True, kw_only=True):
@@ -240,11 +236,11 @@ async def _enriched(site: Site, obj: JsonObject) -> JsonObject:
 class LogsQuery(Arguments, frozen=True, kw_only=True):
     """Which container."""
 
-    pod_name: Annotated[str, _text("Name of the pod")]
-    container_name: Annotated[str, _text("Name of the container")]
-    pod_namespace: Annotated[str, _text("Namespace of the pod")]
+    pod_name: Annotated[str, about("Name of the pod")]
+    container_name: Annotated[str, about("Name of the container")]
+    pod_namespace: Annotated[str, about("Namespace of the pod")]
     limit: Annotated[int, msgspec.Meta(ge=1, le=5000, description="Lines, the last ones")] = 100
-    previous: Annotated[bool, _text("Of the container before it was restarted")] = False
+    previous: Annotated[bool, about("Of the container before it was restarted")] = False
 
 
 class Logs(Result, frozen=True, kw_only=True):
@@ -289,9 +285,9 @@ async def get_kubernetes_logs(call: Call, args: LogsQuery) -> Answer:
 class MetricsQuery(Arguments, frozen=True, kw_only=True):
     """Which pods."""
 
-    pod_namespace: Annotated[str, _text("Namespace of the pods")]
-    pod_name: Annotated[str, _text("One pod")] = ""
-    pod_selector: Annotated[str, _text("Labels: key1=value1,key2=value2")] = ""
+    pod_namespace: Annotated[str, about("Namespace of the pods")]
+    pod_name: Annotated[str, about("One pod")] = ""
+    pod_selector: Annotated[str, about("Labels: key1=value1,key2=value2")] = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000, description="Containers at most")] = 100
 
 
@@ -355,10 +351,10 @@ async def get_kubernetes_metrics(call: Call, args: MetricsQuery) -> Answer:
 class EventsQuery(Arguments, frozen=True, kw_only=True):
     """Which events."""
 
-    namespace: Annotated[str, _text("Namespace; all of them where left out")] = ""
-    kind: Annotated[str, _text("Kind of the objects they are about")] = ""
-    name: Annotated[str, _text("Name of the object they are about")] = ""
-    type: Annotated[str, _text("Normal or Warning")] = ""
+    namespace: Annotated[str, about("Namespace; all of them where left out")] = ""
+    kind: Annotated[str, about("Kind of the objects they are about")] = ""
+    name: Annotated[str, about("Name of the object they are about")] = ""
+    type: Annotated[str, about("Normal or Warning")] = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=500, description="The newest ones")] = 30
 
 

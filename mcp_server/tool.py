@@ -24,6 +24,11 @@ MOST_CHARACTERS: Final = 20_000
 _UNKNOWN: Final = re.compile(r"unknown field `(?P<name>[^`]+)`")
 
 
+def about(description: str) -> msgspec.Meta:
+    """Say what an argument is for, as clients are told."""
+    return msgspec.Meta(description=description)
+
+
 class Arguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The arguments that every tool has."""
 

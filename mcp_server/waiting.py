@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 
 from api import durations
-from inspection import failure, flux, following, kinds, live, masking
+from inspection import failure, flux, following, masking, named
 from kube import health
 from kube.objects import GVK
 from mcp_server.exploring import Named
@@ -62,13 +62,7 @@ async def wait_for(call: Call, args: WaitQuery) -> Answer:
     Returns when it holds, when it cannot hold any more (Stalled, failed), or when the time is over.
     """
     site = await call.site(args.cluster)
-    known = kinds.words().get(args.kind.lower())
-    is_known = known is not None and not args.apiVersion
-    served = (
-        known.resource
-        if known is not None and is_known
-        else await live.resource(site.discovery, args.apiVersion, args.kind)
-    )
+    served = await named.resource(site.discovery, args.kind, args.apiVersion)
     limit_s = _limit(args.timeout)
     result = await _follow(call, site, served, args, limit_s)
     if result.is_met:
