@@ -18,7 +18,8 @@ from reconcilers.helmrelease import history as histories
 from reconcilers.helmrelease.program import Place
 from reconcilers.helmrelease.release import FAILURES, reason_of
 from reconcilers.helmrelease.work import Ground
-from runtime.errors import TransientError
+from runtime import conditions
+from runtime.errors import GitOpsError, TransientError
 
 if TYPE_CHECKING:
     from reconcilers.helmrelease.attempt import Attempt
@@ -34,11 +35,30 @@ async def finalise(attempt: Attempt) -> None:
     """
     if not attempt.item.spec.suspend:
         if attempt.status.storage_namespace and await _may_uninstall(attempt):
-            attempt.opened = await targets.find(attempt.context, attempt.item)
+            await _open(attempt)
             await remove(attempt)
         await chartobject.delete(attempt)
     attempt.publish()
     await steps.remove_finalizer(attempt.context, attempt.kind, attempt.written)
+
+
+async def _open(attempt: Attempt) -> None:
+    """Find the release's cluster; say so where it is out of reach, since a deletion then hangs.
+
+    Raises:
+        GitOpsError: it is.
+    """
+    try:
+        attempt.opened = await targets.find(attempt.context, attempt.item)
+    except GitOpsError as err:
+        text = f"the release cannot be uninstalled: {err.message}"
+        attempt.condition(meta.READY, "False", words.UNINSTALL_FAILED, text)
+        if conditions.get(attempt.before.conditions, meta.READY) != conditions.get(
+            attempt.status.conditions, meta.READY
+        ):
+            attempt.notice(words.UNINSTALL_FAILED, text, severity="error")
+        await attempt.finish()
+        raise
 
 
 async def _may_uninstall(attempt: Attempt) -> bool:

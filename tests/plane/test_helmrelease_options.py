@@ -265,3 +265,19 @@ async def test_tenants_get_no_chart_of_another_namespace(
         assert "cross-namespace references have been blocked" in condition(item, meta.READY)[2]
         with pytest.raises(errors.NotFound):
             await world.context.client.get(CHARTS, "default", f"{namespace}-demo")
+
+
+async def test_a_deletion_that_cannot_reach_its_cluster_says_so(
+    world: World, cluster: Access
+) -> None:
+    await world.put("Secret", "way", value=cluster.kubeconfig.read_text())
+    await world.push(helmcharts.pack("demo"))
+    await world.release("demo", kubeConfig={"secretRef": {"name": "way"}})
+    await world.until("demo", ready)
+    await world.put("Secret", "way", value="apiVersion: v1")
+    await world.delete("demo")
+    item = await world.until_shown("demo", unready("UninstallFailed"))
+    assert condition(item, meta.READY)[2].startswith("the release cannot be uninstalled: ")
+    await world.put("Secret", "way", value=cluster.kubeconfig.read_text())
+    await world.until("demo", gone)
+    await world.until_gone("ConfigMap", "demo")
