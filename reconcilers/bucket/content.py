@@ -13,9 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from api import durations, meta, served
-from reconcilers import steps
 from reconcilers.bucket import remote
-from reconcilers.source import artifacts, secrets
+from reconcilers.source import artifacts, links, secrets
 from runtime.errors import TerminalError, TransientError
 from sources import ignore
 from sources.auth.errors import CredentialsError
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from sources.bucket.listing import Index
 
 FAILED: Final = "BucketOperationFailed"
-UP_TO_DATE: Final = "ArtifactUpToDate"
-LATEST: Final = "latest.tar.gz"
 DEFAULT_TIMEOUT_S: Final = 60.0
 
 logger = logging.getLogger(__name__)
@@ -52,15 +49,13 @@ async def produce(context: ClusterContext, attempt: Attempt[Bucket]) -> None:
     paths = served.unserved(obj)
     if paths:
         raise TerminalError(meta.NOT_SERVED, served.message(paths))
-    await artifacts.check_storage(context, attempt)
-    if attempt.artifact is None:
-        attempt.observed["url"] = ""
+    await links.check_storage(context, attempt)
     async with remote.store(context, obj) as store:
         with context.metrics.fetch(obj.KIND):
             index = await _list(context, obj, store)
             revision = listing.revision({key: each.etag for key, each in index.items()})
             if attempt.artifact is not None and attempt.artifact.revision == revision:
-                _keep(context, attempt, len(index))
+                _keep(attempt, len(index))
                 return
             artifacts.announce(attempt, revision)
             fetched = await _fetch(context, attempt, store, index)
@@ -141,7 +136,7 @@ async def _store(context: ClusterContext, attempt: Attempt[Bucket], fetched: Fet
     obj, before = attempt.obj, attempt.artifact
     revision = listing.revision(fetched.etags)
     if before is not None and before.revision == revision:
-        _keep(context, attempt, len(fetched.etags))
+        _keep(attempt, len(fetched.etags))
         return
     name = f"{revision.partition(':')[2]}.tar.gz"
     put = partial(
@@ -156,26 +151,20 @@ async def _store(context: ClusterContext, attempt: Attempt[Bucket], fetched: Fet
     artifact = await artifacts.store(context, attempt, put)
     attempt.artifact = artifact
     attempt.observed |= {"observed_ignore": obj.spec.ignore}
+    await links.update(context, attempt)
     try:
-        url = await context.threads.run(context.storage.link, artifact, LATEST)
-        attempt.observed["url"] = url
         await context.threads.run(fetch.remember, _memory(context, obj), fetched.etags)
     except OSError as err:
-        logger.warning("artifact has no name beside it", extra={"error": str(err)})
+        logger.warning("cannot remember what was fetched", extra={"error": str(err)})
     _succeed(attempt, artifact, len(fetched.etags))
 
 
-def _keep(context: ClusterContext, attempt: Attempt[Bucket], count: int) -> None:
+def _keep(attempt: Attempt[Bucket], count: int) -> None:
     """Go on with the artifact there is."""
     artifact = attempt.artifact
     if artifact is None:
         raise AssertionError("only an artifact can be kept")
-    if attempt.obj.status.url:
-        path = f"{artifact.path.rpartition('/')[0]}/{LATEST}"
-        attempt.observed["url"] = context.storage.url(path)
-    if attempt.is_requested:
-        text = f"artifact up-to-date with remote revision: '{artifact.revision}'"
-        attempt.notices.append(steps.Notice(text, UP_TO_DATE, is_trace=True))
+    links.tell_unchanged(attempt, artifact.revision)
     _succeed(attempt, artifact, count)
 
 

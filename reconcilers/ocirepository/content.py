@@ -16,9 +16,8 @@ import msgspec
 
 from api import meta, served
 from api.oci import COPY
-from reconcilers import steps
 from reconcilers.ocirepository import remote, verification
-from reconcilers.source import artifacts
+from reconcilers.source import artifacts, links
 from runtime.errors import TerminalError, TransientError
 from sources.auth.errors import CredentialsError
 from sources.oci import manifests, names, versions
@@ -40,9 +39,6 @@ if TYPE_CHECKING:
 READ_FAILED: Final = "ReadOperationFailed"
 PULL_FAILED: Final = "OCIArtifactPullFailed"
 LAYER_FAILED: Final = "OCIArtifactLayerOperationFailed"
-UP_TO_DATE: Final = "ArtifactUpToDate"
-LINK_FAILED: Final = "SymlinkUpdateFailed"
-LATEST: Final = "latest.tar.gz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +77,7 @@ async def produce(context: ClusterContext, attempt: Attempt[OCIRepository]) -> N
     paths = served.unserved(obj)
     if paths:
         raise TerminalError(meta.NOT_SERVED, served.message(paths))
-    await artifacts.check_storage(context, attempt)
-    if attempt.artifact is None:
-        attempt.observed["url"] = ""
+    await links.check_storage(context, attempt)
     repository = await remote.repository(context, obj)
     try:
         with context.metrics.fetch(obj.KIND):
@@ -97,7 +91,8 @@ async def produce(context: ClusterContext, attempt: Attempt[OCIRepository]) -> N
     except CredentialsError as err:
         raise remote.unusable(obj, err) from err
     if pulled is None:
-        _keep(context, attempt, found)
+        links.tell_unchanged(attempt, found.revision)
+        _succeed(attempt, found)
         return
     with closing(pulled.layer):
         artifact = await _store(context, attempt, found, pulled.layer)
@@ -145,18 +140,6 @@ def _is_current(attempt: Attempt[OCIRepository], found: Found) -> bool:
         and status.observed_ignore == spec.ignore
         and status.observed_layer_selector == spec.layer_selector
     )
-
-
-def _keep(context: ClusterContext, attempt: Attempt[OCIRepository], found: Found) -> None:
-    """Go on with the artifact there is."""
-    if attempt.is_requested:
-        text = f"artifact up-to-date with remote revision: '{found.revision}'"
-        attempt.notices.append(steps.Notice(text, UP_TO_DATE, is_trace=True))
-    if attempt.artifact is not None and attempt.obj.status.url:
-        attempt.observed["url"] = context.storage.url(
-            f"{artifacts.owner(attempt.obj).folder}/{LATEST}"
-        )
-    _succeed(attempt, found)
 
 
 def _announce(attempt: Attempt[OCIRepository], found: Found, reference: str) -> None:
@@ -263,12 +246,7 @@ async def _record(
     attempt.artifact = msgspec.structs.replace(artifact, metadata=manifest.annotations)
     attempt.observed["observed_ignore"] = obj.spec.ignore
     attempt.observed["observed_layer_selector"] = obj.spec.layer_selector
-    try:
-        link = await context.threads.run(context.storage.link, artifact, LATEST)
-        attempt.observed["url"] = link
-    except OSError as err:  # a convenience, as in Flux: the artifact is there without it
-        text = f"failed to update status URL symlink: {err}"
-        attempt.notices.append(steps.Notice(text, LINK_FAILED, is_trace=True))
+    await links.update(context, attempt)
     _succeed(attempt, found)
 
 
