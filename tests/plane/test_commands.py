@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import select
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -329,3 +333,29 @@ def test_webhooks_and_drift_are_told_without_a_daemon(
     assert "http://127.0.0.1:9292/webhooks/github" in capsys.readouterr().out
     assert gitopsd("drift") == 0
     assert capsys.readouterr().out
+
+
+def test_watch_prints_what_changes_until_interrupted(
+    gitopsd: Callable[..., int], cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    assert gitopsd("get", "all", "-n", namespace) == 0
+    argv = ["get", "source", "git", "-n", namespace, "--watch"]
+    command = [sys.executable, "-m", "cli.main", *argv, "--config", str(tmp_path / "config.toml")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        header, first = (process.stdout.readline() for _ in range(2))
+        assert header.startswith(b"NAME")
+        assert first.split()[2] == b"False"
+        suspended = b""
+        while b"True" not in suspended:  # the watch may begin after the first change
+            flag = "false" if suspended else "true"
+            patch = f'{{"spec":{{"suspend":{flag}}},"metadata":{{"labels":{{"n":"{flag}"}}}}}}'
+            cluster.kubectl(
+                "patch", "gitrepository", "fleet", "-n", namespace, "--type=merge", "-p", patch
+            )
+            ready, _, _ = select.select([process.stdout], [], [], 2.0)
+            suspended = process.stdout.readline() if ready else b"nothing yet"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+        assert process.stderr.read() == b""
