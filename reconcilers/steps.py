@@ -219,15 +219,37 @@ async def remove_finalizer(
 ) -> T:
     """Take our finalizer away; an object that is gone already is fine.
 
+    What comes before this is not to be done twice because a label changed meanwhile: an object that
+    is another one than was read is read again.
+
     Raises:
-        errors.Conflict: the object changed since it was read; reconcile again.
+        errors.Conflict: the object changes all the time; reconcile again.
     """
+    try:
+        return await _without_finalizer(context, kind, obj, finalizer)
+    except errors.Conflict:
+        current = await _read(context, kind, obj)
+        return await _without_finalizer(context, kind, current, finalizer) if current else obj
+
+
+async def _without_finalizer(context: ClusterContext, kind: Kind[T], obj: T, finalizer: str) -> T:
     present = obj.metadata.finalizers
     if finalizer not in present:
         return obj
     return await _patch_finalizers(
         context, kind, obj, [name for name in present if name != finalizer]
     )
+
+
+async def _read(context: ClusterContext, kind: Kind[T], obj: T) -> T | None:
+    """Return an object as it is now; None where it is gone or was made anew."""
+    resource = await context.discovery.resource(kind.gvk)
+    path = resource.path(obj.metadata.namespace, obj.metadata.name)
+    try:
+        current = kind.informer.observe(await context.client.get_raw(path))
+    except errors.NotFound:
+        return None
+    return current if current.metadata.uid == obj.metadata.uid else None
 
 
 async def _patch_finalizers(context: ClusterContext, kind: Kind[T], obj: T, names: list[str]) -> T:

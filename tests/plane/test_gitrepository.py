@@ -14,6 +14,8 @@ import pytest
 from api.source import GitRepository
 from devcluster.gitrepo import git as run_git
 from devcluster.gitserver import GitServer
+from kube.objects import GVK
+from reconcilers import steps
 from reconcilers.source import reconciler
 from runtime.errors import TerminalError
 from sources import git, gitref
@@ -412,3 +414,25 @@ async def test_branch_that_is_deleted_and_comes_back(source: Source, repo: Repo)
     run_git(repo.work, "push", "--quiet", "origin", "other:main")
     await source.reconcile()
     assert set(source.conditions) == {"Ready", "ArtifactInStorage"}
+
+
+@pytest.mark.usefixtures("repo")
+async def test_finalizer_goes_although_the_object_changed_meanwhile(source: Source) -> None:
+    await source.apply()
+    await source.reconcile()
+    await source.desk.caught_up()
+    context = source.desk.context
+    stale = context.gitrepositories.get(source.namespace, "fleet")
+    assert stale is not None
+    await source.desk.patch(
+        GitRepository, source.namespace, "fleet", {"metadata": {"labels": {"seen": "late"}}}
+    )
+    kind = steps.Kind(
+        GVK(GitRepository.GROUP, GitRepository.VERSION, GitRepository.KIND),
+        context.gitrepositories,
+        "somebody",
+        "source-controller",
+    )
+    after = await steps.remove_finalizer(context, kind, stale)
+    assert FINALIZER not in after.metadata.finalizers
+    assert after.metadata.labels == {"seen": "late"}
