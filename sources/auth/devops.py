@@ -26,6 +26,7 @@ SCOPE: Final = "499b84ac-1321-427f-aa17-267ca6975798/.default"
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LASTS: Final = dt.timedelta(minutes=50)
 """Tokens live for an hour or more; the answer is not asked how long."""
+_HOST: Final = re.compile(r"dev\.azure\.com|[a-z0-9-]+\.visualstudio\.com")
 _NAME: Final = re.compile(r"[A-Za-z0-9.-]{1,255}")
 
 
@@ -37,6 +38,18 @@ def check_url(url: str) -> None:
     """
     if urlsplit(url).scheme.lower() != "https":
         raise CredentialsError("Azure DevOps authentication requires an HTTPS Git URL")
+
+
+def check_host(url: str) -> None:
+    """Let a token that is not the object's own go to Azure DevOps alone.
+
+    Raises:
+        CredentialsError: the URL is none of it.
+    """
+    check_url(url)
+    netloc = urlsplit(url).netloc.rpartition("@")[2]
+    if not _HOST.fullmatch(netloc.lower()):
+        raise CredentialsError(f"invalid Azure DevOps URL: '{netloc}' is not such as dev.azure.com")
 
 
 def check_application(tenant: str, client: str) -> None:
@@ -76,10 +89,14 @@ async def access(client: Web, tenant: str, application: str, token: str, scope: 
         CredentialsError: Entra ID refuses, cannot be reached, or answers something else.
     """
     form = {
-        "client_assertion": token,
-        "client_assertion_type": _ASSERTION,
+        **proof(token),
         "client_id": application,
         "grant_type": "client_credentials",
         "scope": scope,
     }
     return await oauth.token(client, ENDPOINT.format(tenant=tenant), form)
+
+
+def proof(token: str) -> dict[str, str]:
+    """Return the fields of a form by which an application shows who vouches for it."""
+    return {"client_assertion": token, "client_assertion_type": _ASSERTION}

@@ -36,7 +36,7 @@ def check_role(role: str) -> str:
 
 
 async def assume(
-    client: Web, place: tuple[str, str], role: str, token: str, session: str
+    client: Web, place: tuple[str, str], role: str, token: str, session: str, endpoint: str = ""
 ) -> tuple[Keys, dt.datetime]:
     """Exchange a ServiceAccount's token for keys of a role.
 
@@ -46,6 +46,7 @@ async def assume(
         role: its ARN.
         token: for the audience `AUDIENCE`.
         session: how the use of the keys is called in AWS's records.
+        endpoint: of the service; empty for the region's.
 
     Returns:
         The keys, and when they end.
@@ -62,7 +63,8 @@ async def assume(
         "WebIdentityToken": token,
     }
     try:
-        answer = await client.post(URL(ENDPOINT.format(region=region, domain=domain)), form)
+        url = URL(endpoint or ENDPOINT.format(region=region, domain=domain))
+        answer = await client.post(url, form)
         found, _ = records.read(answer, "Credentials")
         values = found[0][1]
         keys = sigv4.Keys(values["AccessKeyId"], values["SecretAccessKey"], values["SessionToken"])

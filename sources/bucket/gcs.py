@@ -91,22 +91,24 @@ def account(text: bytes) -> ServiceAccount:
     return found
 
 
-async def token(client: Web, account: ServiceAccount, threads: Threads, clock: Clock) -> str:
-    """Return an access token that may read.
+async def token(
+    client: Web, account: ServiceAccount, threads: Threads, clock: Clock, scope: str = SCOPE
+) -> str:
+    """Return an access token; one that may read from storage, unless another scope is wanted.
 
     Raises:
         CredentialsError: the key cannot be used, or Google refuses it.
     """
-    assertion = await threads.run(_assertion, account, clock.now().timestamp())
+    assertion = await threads.run(_assertion, account, scope, clock.now().timestamp())
     form = {"grant_type": _GRANT, "assertion": assertion}
     return await oauth.token(client, account.token_uri, form)
 
 
-def _assertion(account: ServiceAccount, now_s: float) -> str:
+def _assertion(account: ServiceAccount, scope: str, now_s: float) -> str:
     issued_s = int(now_s)
     claims = {
         "iss": account.client_email,
-        "scope": SCOPE,
+        "scope": scope,
         "aud": account.token_uri,
         "iat": issued_s,
         "exp": issued_s + _LASTS_S,
