@@ -41,11 +41,11 @@ RECEIVER_TYPES: Final = frozenset({"github", "generic", "generic-hmac"})
 COMPONENTS: Final = frozenset(
     {"source-controller", "kustomize-controller", "helm-controller", "notification-controller"}
 )
-CLOUDS: Final = ("aws", "azure")
-"""Providers of Git that a ServiceAccount's identity opens; the daemon has none there."""
-GIT_PROVIDERS: Final = frozenset({"", "generic", "github"})
-SECRET_PROVIDERS: Final = frozenset({"", GENERIC, AWS, GCP, AZURE})
-"""Providers of registries and buckets, given credentials in a Secret."""
+CLOUDS: Final = frozenset({AWS, AZURE})
+"""Providers of Git whose repositories a cloud's identity opens."""
+GIT_PROVIDERS: Final = frozenset({"", GENERIC, "github"})
+STORE_PROVIDERS: Final = frozenset({"", GENERIC, AWS, GCP, AZURE})
+"""Providers of registries and buckets."""
 _SYNC_KINDS: Final = ("GitRepository", "OCIRepository", "Bucket", "Kustomization")
 
 
@@ -58,15 +58,9 @@ def unserved(obj: AnyKind) -> tuple[str, ...]:
     match obj:
         case GitRepository():
             found = _git_repository(obj)
-        case OCIRepository():
-            found = _oci_repository(obj)
-        case Bucket():
-            found = _bucket(obj)
-        case HelmRepository():
-            found = _helm_repository(obj)
-        case HelmChart():
+        case OCIRepository() | HelmChart():
             found = _verification(obj.spec.verify)
-        case ExternalArtifact() | Kustomization():
+        case Bucket() | HelmRepository() | ExternalArtifact() | Kustomization():
             found = iter(())
         case HelmRelease():
             found = _helm_release(obj)
@@ -92,44 +86,15 @@ def message(paths: tuple[str, ...]) -> str:
 
 def _git_repository(obj: GitRepository) -> Iterator[str]:
     spec = obj.spec
-    if spec.provider in CLOUDS:
-        if not spec.service_account_name:
-            yield f"provider={spec.provider} without serviceAccountName"
-    elif spec.provider not in GIT_PROVIDERS:
+    if spec.provider not in CLOUDS | GIT_PROVIDERS:
         yield f"provider={spec.provider}"
-    else:
+    elif spec.provider not in CLOUDS:
         yield from _set(("serviceAccountName", spec.service_account_name))
-
-
-def _oci_repository(obj: OCIRepository) -> Iterator[str]:
-    spec = obj.spec
-    # With a Secret no cloud is asked; a ServiceAccount is whom the cluster vouches for to one.
-    is_own_login = spec.secret_ref is not None or bool(spec.service_account_name)
-    if spec.provider not in {"", "generic"} and not is_own_login:
-        yield f"provider={spec.provider} without serviceAccountName"
-    yield from _verification(spec.verify)
 
 
 def _verification(verify: OCIVerification | None) -> Iterator[str]:
     if verify is not None and verify.provider != COSIGN:
         yield f"verify.provider={verify.provider}"
-
-
-def _helm_repository(obj: HelmRepository) -> Iterator[str]:
-    """Name what counts for registries alone; whoever pulls a chart asks."""
-    spec = obj.spec
-    if obj.is_static and spec.secret_ref is None and spec.provider not in {"", "generic"}:
-        yield f"provider={spec.provider}"
-
-
-def _bucket(obj: Bucket) -> Iterator[str]:
-    """Name what takes an identity that a cloud gives to what runs inside it."""
-    spec = obj.spec
-    if spec.provider in {AWS, GCP} and spec.secret_ref is None:
-        yield f"provider={spec.provider} without spec.secretRef"
-    if spec.sts and spec.sts.provider == AWS:
-        yield f"sts.provider={AWS}"
-    yield from _set(("serviceAccountName", spec.service_account_name))
 
 
 def _helm_release(obj: HelmRelease) -> Iterator[str]:
@@ -164,10 +129,8 @@ def _instance(obj: FluxInstance) -> Iterator[str]:
 
 
 def _sync(sync: Sync) -> Iterator[str]:
-    if sync.kind == GitRepository.KIND:
-        served = GIT_PROVIDERS
-    else:  # with a Secret, or anonymously, no cloud has to say who asks
-        served = SECRET_PROVIDERS if sync.pull_secret else frozenset({"", GENERIC})
+    is_git = sync.kind == GitRepository.KIND
+    served = GIT_PROVIDERS | CLOUDS if is_git else STORE_PROVIDERS
     if sync.provider not in served:
         yield f"sync.provider={sync.provider}"
 

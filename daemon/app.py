@@ -135,6 +135,7 @@ class App:
             identity=await threads.run(datadir.identity, settings.data_dir),
             github_app=self._reload.github_app,
             age_key=self._reload.age_key,
+            machine=shared.this_machine(fetcher.contexts, threads, self._clock),
         )
 
     async def _open_listeners(self, stack: AsyncExitStack, clusters: fleet.Fleet) -> None:

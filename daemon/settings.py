@@ -170,7 +170,8 @@ class Sync(Section, frozen=True, kw_only=True):
     """Secret in ``flux-system`` with the credentials. Default: none."""
     provider: Literal["", "generic", "github", "aws", "azure", "gcp"] = ""
     """``github``: a GitHub App fetches it, that of ``pull_secret`` or else that of ``[github]``.
-    ``aws``, ``azure``, ``gcp``: whose registry or bucket it is, opened by ``pull_secret``."""
+    ``aws``, ``azure``, ``gcp``: whose it is, opened by ``pull_secret`` or, with
+    ``ambient_cloud_identity``, by what this machine is there."""
 
     def __post_init__(self) -> None:
         """Refuse an interval that the API server would refuse later, and what has no default."""
@@ -232,6 +233,11 @@ class Cluster(Section, frozen=True, kw_only=True):
     default_service_account: str = ""
     """ServiceAccount of an object's own namespace to act as, where the object names none. Default:
     the daemon's own identity."""
+    ambient_cloud_identity: bool = False
+    """Let sources with ``provider`` aws, azure or gcp, and with neither a Secret nor a
+    ServiceAccount, use the identity that this machine has in that cloud. Off, since whoever may
+    write a source then reads what this machine may read. Has no effect where tenants are kept apart
+    by a default ServiceAccount."""
     insecure_kubeconfig_exec: bool = False
     """Let kubeconfigs in Secrets run programs on this machine. Whoever may write such a Secret then
     is whoever the daemon runs as."""

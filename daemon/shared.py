@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sources.auth.ambient.machine import Machine
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
-    from pathlib import Path
 
     from daemon.settings import Limits
     from reconcilers.context import Tools
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from runtime.limits import Processes, Threads
     from runtime.metrics import Metrics
     from sources.auth.machine_app import MachineApp
+    from sources.auth.tls import Contexts
     from sources.git import GitFetcher
     from sources.helm.repositories import Repositories
     from sources.oci.client import Registries
@@ -47,6 +51,8 @@ class Shared:
     """Reads the GitHub App of the settings as they are now; blocks."""
     age_key: Callable[[], bytes | None] = lambda: None
     """Reads the age key of the settings as they are now; blocks."""
+    machine: Machine | None = None
+    """Gives out what this machine is in clouds."""
 
     def cluster_dir(self, cluster: str) -> Path:
         """Return a cluster's folder for disposable files."""
@@ -55,3 +61,9 @@ class Shared:
     def artifacts_dir(self, cluster: str) -> Path:
         """Return the folder of a cluster's artifacts."""
         return self.data_dir / "artifacts" / cluster
+
+
+def this_machine(contexts: Contexts, threads: Threads, clock: Clock) -> Machine:
+    """Return the machine of this process, which knows its identities in clouds."""
+    home = Path(os.environ.get("HOME", "/"))
+    return Machine(os.environ, home, contexts, threads, clock)

@@ -99,6 +99,7 @@ def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterC
         wake=_nobody,
         settings=_reconcile_settings(cluster, shared),
         github_app=shared.github_app,
+        machine=shared.machine if cluster.ambient_cloud_identity else None,
         contexts=shared.git.contexts,
         age_key=shared.age_key,
     )

@@ -72,6 +72,7 @@ async def opened(file: Path, settings: Settings, cluster: Cluster) -> AsyncItera
             identity="",
             github_app=current.github_app,
             age_key=current.age_key,
+            machine=shared.this_machine(fetcher.contexts, threads, time),
         )
         context = wiring.build(cluster, services, client)
         context.data_dir.mkdir(parents=True, mode=0o700)

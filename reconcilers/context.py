@@ -15,6 +15,7 @@ from api.notification import Receiver
 from api.source import GitRepository
 from kube import watch
 from sources import untar
+from sources.auth.keep import Keep
 from sources.auth.tls import Contexts
 from sources.download import Downloads
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from runtime.events import EventBus
     from runtime.limits import Processes, Threads
     from runtime.metrics import Metrics
+    from sources.auth.ambient.machine import Machine
     from sources.auth.machine_app import MachineApp
     from sources.git import GitFetcher
     from sources.helm.repositories import Repositories
@@ -174,10 +176,15 @@ class ClusterContext:
     """Reads the daemon-wide age key; blocks, and raises ValueError where it cannot be used."""
     github_app: Callable[[], MachineApp | None] = lambda: None
     """Reads this machine's GitHub App as it is now; blocks."""
+    machine: Machine | None = None
+    """Gives out this machine's identities in clouds; None where the cluster may not use them."""
+    lent: Keep = field(init=False)
+    """What clouds have lent to ServiceAccounts for Buckets."""
 
     def __post_init__(self) -> None:
         """Make the parts that have no choice."""
         self.downloads = Downloads(self.data_dir / "downloads", self.threads)
+        self.lent = Keep(self.clock)
 
     @property
     def gitrepositories(self) -> Informer[GitRepository]:

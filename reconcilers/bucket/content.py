@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from api import durations, meta, served
+from api import durations, meta
 from reconcilers.bucket import remote
 from reconcilers.source import artifacts, links, secrets
-from runtime.errors import TerminalError, TransientError
+from runtime.errors import TransientError
 from sources import ignore
 from sources.auth.errors import CredentialsError
 from sources.bucket import fetch, listing
@@ -46,9 +46,6 @@ async def produce(context: ClusterContext, attempt: Attempt[Bucket]) -> None:
         GitOpsError: what the status is to say.
     """
     obj = attempt.obj
-    paths = served.unserved(obj)
-    if paths:
-        raise TerminalError(meta.NOT_SERVED, served.message(paths))
     await links.check_storage(context, attempt)
     async with remote.store(context, obj) as store:
         with context.metrics.fetch(obj.KIND):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from api import bucket as kind
 from reconcilers.bucket import azuresecret
+from reconcilers.bucket.lent import Borrower
 from reconcilers.source import secrets
 from runtime.errors import TerminalError, TransientError
 from sources.auth import basic, tls
@@ -31,6 +32,7 @@ STS_INVALID: Final = "InvalidSTSConfiguration"
 _ACCESS_KEY: Final = "accesskey"
 _SECRET_KEY: Final = "secretkey"  # noqa: S105 - the name of a key
 _ACCOUNT: Final = "serviceaccount"
+_SERVICES: Final = frozenset({(kind.GENERIC, kind.LDAP), (kind.AWS, kind.AWS)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,10 @@ async def store(context: ClusterContext, obj: Bucket) -> AsyncIterator[Store]:
         name = obj.spec.proxy_secret_ref.name
         proxy = await secrets.read_proxy(context, obj.metadata.namespace, name)
     way = _Way(context, obj, proxy)
-    async with way.client(await way.trust(obj.spec.cert_secret_ref)) as web:
+    trust = await way.trust(obj.spec.cert_secret_ref)
+    async with way.client(trust) as web:
         try:
-            opened = await _opened(way, web)
+            opened = await _opened(way, web, Borrower(context, obj, trust, proxy))
         except CredentialsError as err:
             raise secrets.unusable(err) from err
         except ValueError as err:
@@ -97,14 +100,14 @@ async def store(context: ClusterContext, obj: Bucket) -> AsyncIterator[Store]:
         yield opened
 
 
-async def _opened(way: _Way, web: Web) -> Store:
+async def _opened(way: _Way, web: Web, borrower: Borrower) -> Store:
     match way.obj.spec.provider:
         case kind.GCP:
-            return await _gcs(way, web)
+            return await _gcs(way, web, borrower)
         case kind.AZURE:
-            return await _azure(way, web)
+            return await _azure(way, web, borrower)
         case _:
-            return await _s3(way, web)
+            return await _s3(way, web, borrower)
 
 
 def _denied(text: str) -> TransientError:
@@ -114,13 +117,16 @@ def _denied(text: str) -> TransientError:
 # Stores that are compatible with S3 -------------------------------------------------------------
 
 
-async def _s3(way: _Way, web: Web) -> Store:
+async def _s3(way: _Way, web: Web, borrower: Borrower) -> Store:
     spec = way.obj.spec
     keys = _keys(*await way.secret(spec.secret_ref)) if spec.secret_ref else None
+    place = s3.Place(spec.endpoint, spec.bucket_name, spec.region, not spec.insecure)
     if spec.sts is not None:
         _check_service(way.obj, spec.sts)
-        keys = keys or await _lent(way, spec.sts)
-    place = s3.Place(spec.endpoint, spec.bucket_name, spec.region, not spec.insecure)
+    if keys is None and spec.provider == kind.AWS:
+        keys = await borrower.keys(place)
+    elif keys is None and spec.sts is not None:
+        keys = await _lent(way, spec.sts)
     return s3.S3(web, place, keys, way.context.clock)
 
 
@@ -139,7 +145,7 @@ def _check_service(obj: Bucket, service: BucketSTS) -> None:
         TerminalError: it is one.
     """
     provider = obj.spec.provider
-    if (provider, service.provider) != (kind.GENERIC, kind.LDAP):
+    if (provider, service.provider) not in _SERVICES:
         raise TerminalError(
             STS_INVALID,
             f"STS provider '{service.provider}' is not supported for '{provider}' bucket provider",
@@ -167,23 +173,27 @@ async def _lent(way: _Way, service: BucketSTS) -> Keys:
 # Google and Azure -------------------------------------------------------------------------------
 
 
-async def _gcs(way: _Way, web: Web) -> Store:
+async def _gcs(way: _Way, web: Web, borrower: Borrower) -> Store:
     spec, context = way.obj.spec, way.context
-    name, data = await way.secret(spec.secret_ref)
-    if _ACCOUNT not in data:
-        raise _denied(f"invalid '{name}' secret data: required fields '{_ACCOUNT}'")
-    account = gcs.account(data[_ACCOUNT])
-    token = await gcs.token(web, account, context.threads, context.clock)
     # Flux asks Google wherever the endpoint points, so people write it in every form.
     endpoint = spec.endpoint.rpartition("://")[2].strip("/") or gcs.ENDPOINT
+    if spec.secret_ref is None:
+        token = await borrower.google(endpoint)
+    else:
+        name, data = await way.secret(spec.secret_ref)
+        if _ACCOUNT not in data:
+            raise _denied(f"invalid '{name}' secret data: required fields '{_ACCOUNT}'")
+        account = gcs.account(data[_ACCOUNT])
+        token = await gcs.token(web, account, context.threads, context.clock)
     return gcs.GCS(web, gcs.Place(spec.bucket_name, endpoint, not spec.insecure, token))
 
 
-async def _azure(way: _Way, web: Web) -> Store:
+async def _azure(way: _Way, web: Web, borrower: Borrower) -> Store:
     spec, context = way.obj.spec, way.context
     place = azure.Place(spec.endpoint, spec.bucket_name)
-    access = azure.Access()
-    if spec.secret_ref is not None:
+    if spec.secret_ref is None:
+        access = azure.Access(token=await borrower.azure())
+    else:
         name, data = await way.secret(spec.secret_ref)
         access = await azuresecret.access(web, name, data, context.threads, context.clock)
     return azure.Azure(web, place, access, context.clock)

@@ -1,7 +1,8 @@
-"""``provider: aws`` and ``azure``: the identity of a ServiceAccount opens a cloud's repositories.
+"""``provider: aws`` and ``azure``: an identity opens a cloud's repositories.
 
-The daemon has no cloud's identity of its own, being outside. But the cluster can vouch for a
-ServiceAccount, and a cloud that trusts the cluster's issuer lends what it is annotated with.
+The cluster can vouch for a ServiceAccount, and a cloud that trusts the cluster's issuer lends what
+it is annotated with. Where an object names none, it is the identity of the daemon's own machine,
+if the cluster may use that (`reconcilers.ambient`).
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kube import errors
-from reconcilers import accounts
+from reconcilers import accounts, ambient
 from reconcilers.source import secrets
 from sources.auth import basic, codecommit, devops, roles, tls
 from sources.auth.errors import CredentialsError
-from sources.auth.lent import Lender
+from sources.auth.lent import Lender, Loan
 from sources.web import Web
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     from api.source import GitRepository
     from reconcilers.context import ClusterContext
+    from sources.auth.ambient.machine import Machine
     from sources.auth.basic import Credentials
-    from sources.auth.lent import Loan
     from sources.auth.proxy import Proxy
 
 AWS: Final = "aws"
@@ -45,8 +46,12 @@ async def credentials(
     if spec.secret_ref is not None:
         _, data = await secrets.read(context, namespace, spec.secret_ref.name)
     try:
-        found = await accounts.notes(context, namespace, spec.service_account_name)
         trust = tls.trust(data, namespace)
+        if not spec.service_account_name:
+            ambient.check(trust)
+            lender = _ambient(ambient.machine(context), context, obj)
+            return replace(basic.ANONYMOUS, trust=trust, lender=lender)
+        found = await accounts.notes(context, namespace, spec.service_account_name)
         role, borrow = _role(_Borrower(context, obj, proxy), found)
     except errors.ApiError as err:
         who = f"{namespace}/{spec.service_account_name}"
@@ -58,6 +63,29 @@ async def credentials(
     borrower = (context.name, namespace, spec.service_account_name, spec.provider, role)
     identity = tls.digest(b"lent", *(part.encode() for part in borrower))
     return replace(basic.ANONYMOUS, trust=trust, lender=Lender(identity, borrow, context.clock))
+
+
+def _ambient(machine: Machine, context: ClusterContext, obj: GitRepository) -> Lender:
+    """Return a lender of the machine's own identity.
+
+    Raises:
+        CredentialsError: the URL is not the cloud's.
+    """
+    url = obj.spec.url
+
+    async def aws() -> Loan:
+        found = await machine.aws(codecommit.place(url))
+        return codecommit.loan(found.value, found.ends_at, context.clock)
+
+    async def azure() -> Loan:
+        found = await machine.azure(devops.SCOPE)
+        return Loan(lambda _url: f"Bearer {found.value}", found.ends_at)
+
+    if obj.spec.provider == AWS:
+        where = "/".join(codecommit.place(url))
+        return Lender(tls.digest(b"ambient", where.encode()), aws, context.clock)
+    devops.check_host(url)
+    return Lender(tls.digest(b"ambient", AZURE.encode()), azure, context.clock)
 
 
 class _Borrower:

@@ -9,16 +9,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from api import durations, meta, served
+from api import durations, meta
 from api.charts import DEFAULT, OCI, HelmRepository, HelmRepositorySpec
 from api.meta import ObjectMeta
+from reconcilers import ambient
+from reconcilers.ocirepository import cloud
 from reconcilers.source import secrets
 from runtime.errors import TerminalError
 from sources.auth import basic, tls
 from sources.auth.errors import CredentialsError
 from sources.helm import urls
 from sources.helm.server import Repository
-from sources.oci import client, keychain, names
+from sources.oci import client, clouds, keychain, names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,22 +65,25 @@ async def registry(context: ClusterContext, obj: HelmRepository, chart: str) -> 
     """Return the repository of a chart in the registry that an object of type ``oci`` names.
 
     Raises:
-        TransientError: a Secret is missing or cannot be used.
-        TerminalError: the URL is none of a registry, or the login comes from where none is served.
+        TransientError: a Secret is missing or cannot be used, or the provider lends no login.
+        TerminalError: the URL is none of a registry.
     """
     if urls.scheme(obj.spec.url) != urls.OCI:
         text = (
             f"failed to construct Helm client: invalid OCI registry URL: {urls.shown(obj.spec.url)}"
         )
         raise TerminalError(meta.FAILED, text)
-    if paths := served.unserved(obj):
-        about = f"HelmRepository/{obj.metadata.namespace}/{obj.metadata.name}"
-        raise TerminalError(meta.NOT_SERVED, f"{about}: {served.message(paths)}")
     try:
         name = names.parse(f"{urls.normalise(obj.spec.url)}/{chart}")
     except ValueError as err:
         raise invalid(str(err)) from err
     login, trust = await _login(context, obj, name)
+    if obj.spec.provider in clouds.PROVIDERS and obj.spec.secret_ref is None:
+        try:
+            ambient.check(trust, insecure=obj.spec.insecure)
+            login = await cloud.ambient_login(context, obj.spec.provider, name.host, None)
+        except CredentialsError as err:
+            raise secrets.unusable(err) from err
     if obj.spec.insecure and trust == tls.SYSTEM:
         trust = replace(trust, accepts_any=True)
     return client.Repository(

@@ -1,7 +1,7 @@
-"""``provider: aws``, ``azure`` and ``gcp``: the identity of a ServiceAccount opens a registry.
+"""``provider: aws``, ``azure`` and ``gcp``: an identity opens a registry.
 
-As for Git: the daemon has no cloud's identity of its own, but the cluster can vouch for a
-ServiceAccount, and a cloud that trusts the cluster's issuer lends what it is annotated with.
+As for Git: that of a ServiceAccount, for which the cluster vouches, else that of the daemon's own
+machine, if the cluster may use it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kube import errors
-from reconcilers import accounts
+from reconcilers import accounts, ambient
 from sources.auth import devops, roles, tls
 from sources.auth.errors import CredentialsError
 from sources.oci import clouds
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from api.oci import OCIRepository
     from reconcilers.context import ClusterContext
+    from sources.auth.ambient.machine import Machine
     from sources.auth.proxy import Proxy
     from sources.oci.clouds import Lent
     from sources.oci.keychain import Login
@@ -52,7 +53,70 @@ async def login(
     who, borrow = _ways(borrower, obj.spec.provider, notes)
     parts = (context.name, namespace, account, obj.spec.provider, host, *who)
     identity = tls.digest(b"lent-login", *(part.encode() for part in parts))
-    return await context.oci.borrowed.login(identity, borrow)
+    return (await context.oci.borrowed.get(identity, borrow)).value
+
+
+async def ambient_login(
+    context: ClusterContext, provider: str, host: str, proxy: Proxy | None
+) -> Login:
+    """Return the login that a provider lends to the daemon's own machine.
+
+    Args:
+        context: the cluster.
+        provider: whose registry it is.
+        host: the registry's.
+        proxy: on the way to the cloud.
+
+    Raises:
+        CredentialsError: the cluster may not use that, the registry is not the cloud's, or nothing
+            is lent.
+    """
+    borrow = _own_ways(_Own(ambient.machine(context), context, host, proxy), provider)
+    identity = tls.digest(b"ambient-login", provider.encode(), host.encode())
+    return (await context.oci.borrowed.get(identity, borrow)).value
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """Borrows for the machine and one registry; every method raises CredentialsError."""
+
+    machine: Machine
+    context: ClusterContext
+    host: str
+    proxy: Proxy | None
+
+    async def aws(self) -> Lent:
+        keys = (await self.machine.aws(clouds.ecr_place(self.host))).value
+        async with _web(self.context, self.proxy) as web:
+            return await clouds.ecr(web, self.host, keys, self.context.clock)
+
+    async def azure(self) -> Lent:
+        given = (await self.machine.azure(clouds.ACR_SCOPE)).value
+        async with _web(self.context, self.proxy) as web:
+            return await clouds.acr(web, self.host, given, self.context.clock)
+
+    async def gcp(self) -> Lent:
+        return clouds.gar(await self.machine.google(clouds.GOOGLE_SCOPE))
+
+
+def _own_ways(own: _Own, provider: str) -> Callable[[], Awaitable[Lent]]:
+    """Return how the machine borrows.
+
+    Raises:
+        CredentialsError: the registry is not the cloud's.
+    """
+    if provider == clouds.AWS:
+        clouds.ecr_place(own.host)
+        return own.aws
+    if provider == clouds.AZURE:
+        clouds.check_acr(own.host)
+        return own.azure
+    clouds.check_gar(own.host)
+    return own.gcp
+
+
+def _web(context: ClusterContext, proxy: Proxy | None) -> Web:
+    return Web(tls.SYSTEM, proxy, context.contexts, context.threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +146,11 @@ class _Borrower:
     async def gcp(self, audience: str, email: str) -> Lent:
         token = await self._token(audience)
         async with self._web() as web:
-            return await clouds.gar(web, audience, email, token, self.context.clock)
+            clock = self.context.clock
+            return clouds.gar(await clouds.google(web, audience, email, token, clock))
 
     def _web(self) -> Web:
-        return Web(tls.SYSTEM, self.proxy, self.context.contexts, self.context.threads)
+        return _web(self.context, self.proxy)
 
     async def _token(self, audience: str) -> str:
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from api import durations
 from kube import errors
 from kube.objects import GVK, Resource
+from reconcilers import ambient
 from reconcilers.ocirepository import cloud
 from reconcilers.source import secrets
 from runtime.errors import TerminalError, TransientError
@@ -44,10 +45,14 @@ async def repository(context: ClusterContext, obj: OCIRepository) -> client.Repo
     through = await _proxy(context, obj)
     trust = await _trust(context, obj)
     login = keys.login(name)
-    is_lent = obj.spec.provider in clouds.PROVIDERS and bool(obj.spec.service_account_name)
-    if is_lent and not keys.entries:
-        with failing(f"failed to get credential from {obj.spec.provider}"):
-            login = await cloud.login(context, obj, name.host, through)
+    provider, account = obj.spec.provider, obj.spec.service_account_name
+    if provider in clouds.PROVIDERS and not keys.entries:
+        with failing(f"failed to get credential from {provider}"):
+            if account:
+                login = await cloud.login(context, obj, name.host, through)
+            elif obj.spec.secret_ref is None:
+                ambient.check(trust, insecure=obj.spec.insecure)
+                login = await cloud.ambient_login(context, provider, name.host, through)
     return client.Repository(
         name,
         login,

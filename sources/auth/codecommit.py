@@ -30,7 +30,7 @@ def region(url: str) -> str:
     Raises:
         CredentialsError: the URL is none of CodeCommit.
     """
-    return _place(url)[0]
+    return place(url)[0]
 
 
 async def borrow(client: Web, url: str, role: str, token: str, clock: Clock, session: str) -> Loan:
@@ -47,7 +47,12 @@ async def borrow(client: Web, url: str, role: str, token: str, clock: Clock, ses
     Raises:
         CredentialsError: the service refuses, cannot be reached, or answers something else.
     """
-    keys, ends_at = await roles.assume(client, _place(url), role, token, session)
+    keys, ends_at = await roles.assume(client, place(url), role, token, session)
+    return loan(keys, ends_at, clock)
+
+
+def loan(keys: Keys, ends_at: dt.datetime, clock: Clock) -> Loan:
+    """Return what opens repositories by keys, until these end."""
     return Loan(partial(_authorize, keys, clock), ends_at)
 
 
@@ -70,7 +75,8 @@ def _authorize(keys: Keys, clock: Clock, url: str) -> str:
     return basic.header(*login(keys, url, clock.now().astimezone(dt.UTC)))
 
 
-def _place(url: str) -> tuple[str, str]:
+def place(url: str) -> tuple[str, str]:
+    """Return the region of a repository, and AWS's domain there; raises what `region` does."""
     parts = urlsplit(url)
     if parts.scheme.lower() != "https":
         raise CredentialsError("AWS CodeCommit authentication requires an HTTPS Git URL")

@@ -20,7 +20,8 @@ import msgspec
 
 from api import durations
 from sources.auth import tls
-from sources.oci import access, clouds, joint, keychain, manifests, names, transport
+from sources.auth.keep import Keep
+from sources.oci import access, joint, keychain, manifests, names, transport
 from sources.oci.errors import ConnectionFailed, ContentError
 from sources.oci.manifests import Descriptor, Index, Manifest
 
@@ -92,7 +93,7 @@ class Registries:
         self._accesses: dict[bytes, Access] = {}
         self._resolving: joint.Joint[Descriptor] = joint.Joint()
         self._listing: joint.Joint[tuple[str, ...]] = joint.Joint()
-        self.borrowed = clouds.Borrowed(clock)
+        self.borrowed = Keep(clock)
         """The logins that clouds have lent."""
 
     async def aclose(self) -> None:

@@ -6,14 +6,11 @@ and makes of it what the registry takes. Nothing is sent to a host that is not t
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import datetime as dt
-import logging
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 from yarl import URL
@@ -21,12 +18,11 @@ from yarl import URL
 from sources import web
 from sources.auth import oauth
 from sources.auth.errors import CredentialsError
+from sources.auth.keep import Lasting
 from sources.bucket import sigv4
 from sources.oci.keychain import Login
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from runtime.clock import Clock
     from sources.bucket.sigv4 import Keys
     from sources.web import Web
@@ -49,10 +45,6 @@ ACR_ENDPOINT: Final = "https://{host}/oauth2/exchange"
 GOOGLE_ENDPOINT: Final = "https://sts.googleapis.com/v1/token"
 IMPERSONATION_ENDPOINT: Final = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{email}:generateAccessToken"
 
-RENEW_BEFORE: Final = dt.timedelta(minutes=5)
-"""A login with less to live than this is renewed."""
-REMEMBERED: Final = 256
-"""Logins that are kept; the one that was asked for longest ago goes."""
 _LASTS: Final = dt.timedelta(minutes=50)
 """For what is lent for an hour or more and does not say."""
 _ACR_USER: Final = "00000000-0000-0000-0000-000000000000"
@@ -64,64 +56,10 @@ _POOL: Final = re.compile(
     r"(projects/\d{1,30}/locations/global/workloadIdentityPools/[^/\s]{1,100}/providers/[^/\s]{1,100})"
 )
 _EMAIL: Final = re.compile(r"[a-z0-9-]{1,100}@[a-z0-9.-]{1,100}\.gserviceaccount\.com")
-_SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
+GOOGLE_SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Lent:
-    """A login, and when it ends."""
-
-    login: Login
-    ends_at: dt.datetime
-
-
-@dataclass(slots=True)
-class _Kept:
-    lent: Lent | None = None
-    renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
-class Borrowed:
-    """Keeps logins that were lent, and renews each before it ends.
-
-    Args:
-        clock: tells when they end.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._kept: dict[bytes, _Kept] = {}
-
-    async def login(self, identity: bytes, borrow: Callable[[], Awaitable[Lent]]) -> Login:
-        """Return a login; those who ask together share it.
-
-        Args:
-            identity: differs for different borrowers and registries.
-            borrow: gets a new one.
-
-        Raises:
-            CredentialsError: nothing is lent, and nothing is left of what was.
-        """
-        # Taken out and put in again, so that the order is that of their last use.
-        kept = self._kept[identity] = self._kept.pop(identity, _Kept())
-        while len(self._kept) > REMEMBERED:
-            del self._kept[next(iter(self._kept))]
-        async with kept.renewing:
-            if kept.lent is None or kept.lent.ends_at - self._clock.now() < RENEW_BEFORE:
-                kept.lent = await self._renewed(kept.lent, borrow)
-            return kept.lent.login
-
-    async def _renewed(self, old: Lent | None, borrow: Callable[[], Awaitable[Lent]]) -> Lent:
-        """Return a new login; an old one that still holds covers a failure."""
-        try:
-            return await borrow()
-        except CredentialsError as err:
-            if old is None or old.ends_at <= self._clock.now():
-                raise
-            logger.warning("a login cannot be renewed yet", extra={"error": str(err)})
-            return old
+Lent: TypeAlias = Lasting[Login]
+"""A login, and when it ends."""
 
 
 def ecr_place(host: str) -> tuple[str, str]:
@@ -247,7 +185,7 @@ async def ecr(client: Web, host: str, keys: Keys, clock: Clock) -> Lent:
         ends_at = dt.datetime.fromtimestamp(found.expires_at, dt.UTC)
     except (msgspec.MsgspecError, binascii.Error, LookupError, ValueError) as err:
         raise CredentialsError("AWS answers without a login to its registry") from err
-    return Lent(Login(user, password), ends_at)
+    return Lasting(Login(user, password), ends_at)
 
 
 async def acr(client: Web, host: str, token: str, clock: Clock) -> Lent:
@@ -264,18 +202,23 @@ async def acr(client: Web, host: str, token: str, clock: Clock) -> Lent:
         refresh = msgspec.json.decode(answer, type=_Refresh).refresh_token
     except msgspec.MsgspecError as err:
         raise CredentialsError(f"{host} answers without a token") from err
-    return Lent(Login(_ACR_USER, refresh), clock.now() + _LASTS)
+    return Lasting(Login(_ACR_USER, refresh), clock.now() + _LASTS)
 
 
-async def gar(client: Web, audience: str, email: str, token: str, clock: Clock) -> Lent:
-    """Return a login to Google's registries.
+def gar(access: Lasting[str]) -> Lent:
+    """Return the login to Google's registries that an access token is."""
+    return Lasting(Login("oauth2accesstoken", access.value), access.ends_at)
+
+
+async def google(client: Web, audience: str, email: str, token: str, clock: Clock) -> Lasting[str]:
+    """Return an access token of Google's.
 
     Args:
         client: how to reach Google.
         audience: see `pool`.
         email: of the service account to act as; empty for what the pool itself grants.
         token: of a ServiceAccount, for that audience.
-        clock: tells until when the login is used.
+        clock: tells until when it is used.
 
     Raises:
         CredentialsError: Google refuses, cannot be reached, or answers something else.
@@ -283,14 +226,14 @@ async def gar(client: Web, audience: str, email: str, token: str, clock: Clock) 
     form = {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
         "audience": audience,
-        "scope": _SCOPE,
+        "scope": GOOGLE_SCOPE,
         "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
         "subject_token": token,
         "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
     }
     access, ends_at = await oauth.token(client, GOOGLE_ENDPOINT, form), clock.now() + _LASTS
     if email:
-        body = msgspec.json.encode({"scope": [_SCOPE]})
+        body = msgspec.json.encode({"scope": [GOOGLE_SCOPE]})
         headers = {"Authorization": f"Bearer {access}", "Content-Type": "application/json"}
         url = URL(IMPERSONATION_ENDPOINT.format(email=email))
         answer = await _asked(client, url, body, headers, f"Google does not lend what {email} may")
@@ -299,7 +242,7 @@ async def gar(client: Web, audience: str, email: str, token: str, clock: Clock) 
         except msgspec.MsgspecError as err:
             raise CredentialsError("Google answers without a token") from err
         access, ends_at = found.access_token, found.expire_time
-    return Lent(Login("oauth2accesstoken", access), ends_at)
+    return Lasting(access, ends_at)
 
 
 async def _asked(

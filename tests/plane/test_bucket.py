@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
-from runtime.errors import TerminalError
 from sources.bucket import listing
 from tests.support import clouds, disk, faults, forwarder, reconciling
 from tests.support.bucketsource import BucketSource
@@ -254,13 +253,14 @@ async def test_store_that_drips_is_given_up_at_the_time_limit(source: BucketSour
     assert failed(source)[1].endswith("bucket: not done within 200ms")
 
 
-async def test_identity_of_a_cloud_is_not_served_and_named(source: BucketSource) -> None:
-    await source.apply(provider="aws", secretRef=None)
-    await source.fails(TerminalError)
+async def test_cluster_without_the_switch_gets_no_identity_of_the_machine(
+    source: BucketSource,
+) -> None:
+    await source.apply(provider="aws", secretRef=None, endpoint="s3.amazonaws.com", insecure=False)
+    await source.fails()
     ready = source.conditions["Ready"]
-    assert ready[1] == "FieldNotServed"
-    assert "spec.provider=aws without spec.secretRef" in ready[2]
-    assert source.conditions["Stalled"][0] == "True"
+    assert ready[1] == "AuthenticationFailed"
+    assert "set ambient_cloud_identity = true in its [[clusters]] table" in ready[2]
 
 
 LISTING = (

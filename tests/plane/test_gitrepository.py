@@ -17,7 +17,7 @@ from devcluster.gitserver import GitServer
 from kube.objects import GVK
 from reconcilers import steps
 from reconcilers.source import reconciler
-from runtime.errors import TerminalError
+from runtime.errors import TransientError
 from sources import git, gitref
 from tests.support import api, reconciling
 from tests.support.gitsource import Source
@@ -223,13 +223,12 @@ async def test_credentials_come_from_the_secret(desk: Desk, namespace: str, tmp_
 
 
 @pytest.mark.usefixtures("repo")
-async def test_field_that_is_not_served_stalls_and_is_named(source: Source) -> None:
+async def test_cluster_without_the_switch_gets_no_identity_of_the_machine(source: Source) -> None:
     await source.apply(provider="azure")
-    await source.fails(TerminalError)
-    found = source.conditions
-    assert found["Stalled"][:2] == ("True", "FieldNotServed")
-    assert "spec.provider=azure" in found["Ready"][2]
-    assert source.status["observedGeneration"] == 1
+    await source.fails(TransientError)
+    status, reason, text = source.conditions["Ready"]
+    assert (status, reason) == ("False", "AuthenticationFailed")
+    assert "set ambient_cloud_identity = true in its [[clusters]] table" in text
     await source.apply(provider="generic")
     await source.reconcile()
     assert set(source.conditions) == {"Ready", "ArtifactInStorage"}

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from api.oci import OCIRepository
 from devcluster import toolcache
-from runtime.errors import TerminalError
+from runtime.errors import TerminalError, TransientError
 from sources.oci import manifests
 from tests.support import cosigning, keyless, reconciling
 from tests.support.ocisource import NAME, Source
@@ -245,19 +245,17 @@ async def test_url_with_a_tag_stalls(source: Source) -> None:
     assert source.conditions["Ready"] == ("False", "URLInvalid", text)
 
 
-async def test_provider_that_is_not_served_stalls_unless_there_is_a_secret(
+async def test_provider_lends_nothing_here_unless_there_is_a_secret(
     private: Source,
 ) -> None:
     private.push()
     trust = {"certSecretRef": {"name": "tls"}}
     await private.secret("tls", {"ca.crt": private.registry.ca})
     await private.apply(provider="aws", **trust)
-    await private.fails(TerminalError)
-    text = (
-        "the field is not served by this version of gitopsd: "
-        "spec.provider=aws without serviceAccountName"
-    )
-    assert private.conditions["Ready"] == ("False", "FieldNotServed", text)
+    await private.fails(TransientError)
+    status, reason, text = private.conditions["Ready"]
+    assert (status, reason) == ("False", "AuthenticationFailed")
+    assert "leave out ca.crt" in text
     await private.login("login", LOGIN.username, LOGIN.password)
     await private.apply(provider="aws", secretRef={"name": "login"}, **trust)
     await private.reconcile()

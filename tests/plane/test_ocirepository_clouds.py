@@ -15,7 +15,7 @@ from aiohttp import web
 
 from api.oci import OCIRepository
 from reconcilers.ocirepository import cloud
-from runtime.errors import TerminalError, TransientError
+from runtime.errors import TransientError
 from sources.auth import devops, roles
 from sources.auth.errors import CredentialsError
 from sources.oci import clouds
@@ -220,9 +220,6 @@ async def test_account_or_registry_that_does_not_do_is_named(
     source: Source, provider: str, host: str, annotations: dict[str, str], text: str
 ) -> None:
     spec: dict[str, Any] = {"url": f"oci://{host}/app", "provider": provider}
-    await source.apply(**spec)
-    await source.fails(TerminalError)
-    assert source.conditions["Ready"][1] == "FieldNotServed"
     await account(source, annotations)
     await source.apply(**spec, serviceAccountName="reader")
     await source.fails(TransientError)
