@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from api.charts import HelmRepository
 from reconcilers.helmrepository import remote
-from runtime.errors import TerminalError
+from runtime.errors import TransientError
 from sources.oci import keychain
 from tests.support import chartserver, cosigning, helming, reconciling
 from tests.support.chartsource import CHART, World
@@ -178,9 +178,8 @@ async def _digest(world: World) -> str:
     return (await world.desk.context.oci.resolve(repository, "1.0.0")).digest
 
 
-async def test_provider_that_is_not_served_is_told(world: World, registry: Registry) -> None:
+async def test_provider_lends_nothing_without_the_switch(world: World, registry: Registry) -> None:
     await world.repository(type="oci", url=registry.url("charts"), provider="aws")
     await world.chart(version="1.0.0")
-    text = await world.fails(TerminalError)
-    assert "HelmRepository/" in text
-    assert "not served by this version of gitopsd: spec.provider=aws" in text
+    text = await world.fails(TransientError)
+    assert "set ambient_cloud_identity = true in its [[clusters]] table" in text
