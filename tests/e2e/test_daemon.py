@@ -50,8 +50,17 @@ def daemon(cluster: Cluster, tmp_path: Path) -> Iterator[Daemon]:
     )
     yield made
     made.stop()
-    with contextlib.suppress(access.KubectlError):  # the CRD may not be there yet
-        cluster.kubectl("delete", "fluxinstance", *FLUX_SYSTEM, "--all", "--timeout=1s")
+    for kind in ("fluxinstance", "kustomization", "gitrepository"):
+        with contextlib.suppress(access.KubectlError):  # the CRD may not be there yet
+            _remove(cluster, kind)
+
+
+def _remove(cluster: Cluster, kind: str) -> None:
+    """Remove what a test had a daemon follow, which is not there any more to let go of it."""
+    for name in cluster.kubectl("get", kind, *FLUX_SYSTEM, "-o", "name").split():
+        patch = '{"metadata": {"finalizers": null}}'
+        cluster.kubectl("patch", name, *FLUX_SYSTEM, "--type=merge", "-p", patch)
+        cluster.kubectl("delete", name, *FLUX_SYSTEM, "--ignore-not-found")
 
 
 def until(is_so: Callable[[], bool]) -> None:
