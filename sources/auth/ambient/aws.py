@@ -6,7 +6,6 @@ run a program, sign in at a browser or take another role are told apart by name,
 
 from __future__ import annotations
 
-import configparser
 import datetime as dt
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated, Final
@@ -115,6 +114,8 @@ async def _profile(here: Surroundings) -> Lasting[Keys] | None:
 async def _section(here: Surroundings, path: str, section: str) -> dict[str, str]:
     if not await here.exists(path):
         return {}
+    import configparser
+
     parser = configparser.RawConfigParser(strict=False)
     try:
         parser.read_string(await here.text(path))
