@@ -179,9 +179,10 @@ class FluxObject:
     @property
     def source(self) -> ObjectRef | None:
         """Where its content comes from: the source it names, or None where it names none."""
-        chart = (self.spec.get("chart") or {}).get("spec") or {}
         own = self.spec.get("sourceRef") or self.spec.get("chartRef")
-        found = own or chart.get("sourceRef")
+        chart = self.spec.get("chart")  # a HelmRelease's template, but a name in a HelmChart
+        spec = chart.get("spec") or {} if isinstance(chart, dict) else {}
+        found = own or spec.get("sourceRef")
         return self._refers(found) if found else None
 
     @property

@@ -28,6 +28,10 @@ def ref(kind: str, name: str, namespace: str = "flux-system") -> meta.ObjectRef:
             {"chart": {"spec": {"sourceRef": {"kind": "HelmRepository", "name": "h"}}}},
             ref("HelmRepository", "h"),
         ),
+        (
+            {"chart": "web", "sourceRef": {"kind": "HelmRepository", "name": "h"}},
+            ref("HelmRepository", "h"),
+        ),
         ({"url": "https://example.com"}, None),
     ],
 )
