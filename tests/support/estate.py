@@ -145,13 +145,12 @@ class Tenant:
         return f"/api/v1/namespaces/{self.name}/{resource}/{name}"
 
     def end(self) -> None:
-        """Delete everything but the repository, and wait for the daemon's part of it."""
+        """Delete what the daemon reconciles, and wait for its part of it."""
         for folder in self._folders:
             self._bed.api.delete(self._path(folder))
         for folder in self._folders:
             self._bed.api.wait(self._path(folder), lambda obj: obj is None, api.WAIT_S)
         self._bed.unfollow(self.name)
-        self._bed.api.delete(f"/api/v1/namespaces/{self.name}")
 
     def _source(self) -> str:
         group = "/apis/source.toolkit.fluxcd.io/v1"
