@@ -113,6 +113,9 @@ class Informer(Generic[T]):
     def observe(self, raw: bytes) -> T:
         """Put in the answer to a write of our own, unless something newer is known.
 
+        An object to be deleted that no finalizer holds is gone with this answer, which has the
+        version from before the write: nothing was stored.
+
         Args:
             raw: the object, JSON.
 
@@ -123,7 +126,10 @@ class Informer(Generic[T]):
             msgspec.ValidationError: it does not decode.
         """
         obj = self._decoder.decode(raw)
-        self._put(obj)
+        if obj.metadata.deletion_timestamp and not obj.metadata.finalizers:
+            self._remove(watch.key(obj), watch.version(obj))
+        else:
+            self._put(obj)
         return obj
 
     def subscribe(self, handler: Callable[[T | None, T | None], None]) -> Callable[[], None]:

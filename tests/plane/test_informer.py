@@ -118,6 +118,27 @@ async def test_late_answer_does_not_revive_what_is_deleted(client: Client, names
         assert data(informer.get(namespace, "a")) == {"k": "2"}
 
 
+async def test_answer_that_takes_the_last_finalizer_is_the_end_of_an_object(
+    client: Client, namespace: str
+) -> None:
+    informer = Informer(client, CONFIG_MAPS, ConfigMap, namespace=namespace)
+
+    async def hold(*finalizers: str) -> bytes:
+        body = orjson.dumps({"metadata": {"finalizers": finalizers or None}})
+        return await client.patch(CONFIG_MAPS, namespace, "a", body, manager="test")
+
+    await api.put(client, namespace, "a", k="1")
+    await hold("example.com/held")
+    await client.delete(CONFIG_MAPS, namespace, "a")
+    doomed = await client.get_raw(CONFIG_MAPS.path(namespace, "a"))
+    informer.observe(doomed)
+    assert informer.get(namespace, "a") is not None
+    informer.observe(await hold())
+    assert informer.get(namespace, "a") is None
+    informer.observe(doomed)
+    assert informer.get(namespace, "a") is None
+
+
 async def test_what_vanished_during_an_interruption_is_told(client: Client, namespace: str) -> None:
     for name in "ab":
         await api.put(client, namespace, name)
