@@ -250,7 +250,7 @@ class Ledger:
         entry.is_gone, entry.tolerated = False, 0
         if entry.live is None or entry.live.resource_version <= live.resource_version:
             entry.live = live
-        self._suspects.pop(desired.id, None)
+        self._clear(desired.id, live.resource_version)
         self.changed.set()
         for each in entry.owners:
             self._drifts.pop((each, desired.id), None)
@@ -275,7 +275,7 @@ class Ledger:
             return
         live = look(metadata, identity, entry.ignored)
         entry.live, entry.is_gone = live, False
-        self._suspects.pop(obj, None)
+        self._clear(obj, live.resource_version)
         self._recall(entry)
         if entry.baseline is not None and entry.baseline.ownership != live.ownership:
             who = last_writer(metadata, identity.manager)
@@ -419,6 +419,11 @@ class Ledger:
             digests = self._remembered.pop(key_of(entry.live.uid), None)
             if digests is not None:
                 entry.baseline = unpack(entry.live.uid, digests)
+
+    def _clear(self, obj: ObjectId, resource_version: int) -> None:
+        """Drop a suspicion, unless the object left its watch after it was seen as it is now."""
+        if self._suspects.get(obj, resource_version + 1) <= resource_version:
+            del self._suspects[obj]
 
     def _is_processed(self, entry: _Entry) -> bool:
         return any(owner in self._busy for owner in entry.owners)

@@ -216,6 +216,23 @@ def test_suspect_older_than_our_write_is_not_suspected(books: Books) -> None:
     assert books.suspects() == []
 
 
+def test_suspicion_from_after_our_write_outlives_its_late_answer(books: Books) -> None:
+    books.applied(version=10)
+    with books.processing(APPS):
+        books.suspect(A, 13)
+        books.applied(version=12)
+    assert books.suspects() == [(A, 13)]
+
+
+def test_suspicion_outlives_a_state_from_before_it(books: Books) -> None:
+    books.applied(version=10)
+    books.suspect(A, 13)
+    books.observe(A, metadata(12))
+    assert books.suspects() == [(A, 13)]
+    books.observe(A, metadata(14))
+    assert books.suspects() == []
+
+
 def test_suspects_wait_for_the_end_of_the_processing(books: Books) -> None:
     books.applied()
     with books.processing(APPS):
