@@ -17,7 +17,7 @@ from devcluster.gitserver import GitServer
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from devcluster.accounting import Kind, Source
@@ -94,9 +94,14 @@ class Bed:
 
     def config_maps(self, namespace: str) -> dict[str, str]:
         """Return what the benchmark's ConfigMaps of a namespace say, by name."""
-        path = f"{_CORE}/namespaces/{namespace}/configmaps?labelSelector=app%3Dbench"
-        items = (self.api.get(path) or {})["items"]
+        items = (self.api.get(_config_maps(namespace)) or {})["items"]
         return {item["metadata"]["name"]: item["data"]["value"] for item in items}
+
+    def follow_config_maps(self, namespace: str) -> Generator[tuple[str, str], None, None]:
+        """Yield what each of those ConfigMaps says, and then what each says after a change."""
+        with contextlib.closing(self.api.follow(_config_maps(namespace), TIMEOUT_S)) as changes:
+            for item in changes:
+                yield item["metadata"]["name"], item["data"]["value"]
 
     def follow(self, name: str, repo_url: str, **settings: str) -> None:
         """Create a GitRepository that fetches when its Receiver is called, and hourly.
@@ -278,6 +283,10 @@ class IdleLess:
             counts[kind] = max(0, counts[kind] - round(rate * (now - self._since)))
         self._since = now
         return +counts
+
+
+def _config_maps(namespace: str) -> str:
+    return f"{_CORE}/namespaces/{namespace}/configmaps?labelSelector=app%3Dbench"
 
 
 def _object(group: str, kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:

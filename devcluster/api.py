@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import math
 import ssl
 import tempfile
 import threading
@@ -21,7 +22,7 @@ import yaml
 from devcluster.errors import DevclusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
 MERGE = "application/merge-patch+json"
@@ -58,11 +59,9 @@ class Api:
     """
 
     def __init__(self, credentials: Credentials) -> None:
-        address = urlsplit(credentials.server)
+        self._address, self._ssl = urlsplit(credentials.server), credentials.ssl
         self._headers = {"Accept": "application/json", **credentials.headers}
-        self._connection = http.client.HTTPSConnection(
-            address.hostname or "", address.port or 443, timeout=30, context=credentials.ssl
-        )
+        self._connection = self._connect()
 
     def close(self) -> None:
         """Close the connection."""
@@ -141,6 +140,40 @@ class Api:
                 raise TimeoutError(f"{path} is not as expected: {describe(obj)}")
             pause.wait(min(max(_FIRST_S, waited / 50), _LONGEST_S))
         return obj
+
+    def follow(self, path: str, timeout_s: float) -> Generator[dict[str, Any], None, None]:
+        """Yield the objects of a collection as they are, then each one that is new or changed.
+
+        On a connection of its own, which ends with the iterator.
+
+        Args:
+            path: of the collection, with a query.
+            timeout_s: after so long the server ends it.
+
+        Raises:
+            ApiError: it was refused.
+        """
+        path = f"{path}&watch=true&timeoutSeconds={math.ceil(timeout_s)}"
+        connection = self._connect(timeout_s)
+        try:
+            connection.request("GET", path, headers=self._headers)
+            answer = connection.getresponse()
+            if answer.status != http.HTTPStatus.OK:
+                _decoded("GET", path, answer.status, answer.read())
+            for line in answer:
+                event = json.loads(line)
+                if event["type"] in {"ADDED", "MODIFIED"}:
+                    yield event["object"]
+        finally:
+            connection.close()
+
+    def _connect(self, timeout_s: float = 30.0) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(
+            self._address.hostname or "",
+            self._address.port or 443,
+            timeout=timeout_s,
+            context=self._ssl,
+        )
 
     def _send(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
