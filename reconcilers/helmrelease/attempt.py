@@ -7,22 +7,19 @@ action writes once, and only what is new.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from api import meta
-from reconcilers import steps
+from api.helm import HelmRelease, HelmReleaseStatus
+from reconcilers import attempt, steps
 from reconcilers.helmrelease import policy, words
-from runtime import conditions
 
 if TYPE_CHECKING:
-    from api.artifact import Artifact
-    from api.helm import HelmRelease, HelmReleaseStatus
     from reconcilers.context import ClusterContext
     from reconcilers.helmrelease.decision import Action
-    from reconcilers.steps import Kind, Notice
-    from reconcilers.targets import Target
+    from reconcilers.steps import Kind
     from runtime.conditions import Conditions, Status
     from runtime.controller import Run
 
@@ -30,7 +27,7 @@ _PREFIX: Final = meta.HELM_GROUP
 _SUMMARISED: Final = (meta.REMEDIATED, meta.TEST_SUCCESS, meta.RELEASED)
 
 
-class Attempt:
+class Attempt(attempt.Attempt[HelmRelease, HelmReleaseStatus]):
     """One run.
 
     Args:
@@ -43,76 +40,22 @@ class Attempt:
     def __init__(
         self, context: ClusterContext, kind: Kind[HelmRelease], item: HelmRelease, run: Run
     ) -> None:
-        self.context, self.kind, self.run = context, kind, run
-        self.ref = item.ref(context.name)
-        self.started_s = context.clock.monotonic()
-        self.before = item.status
-        """The status that the run found."""
-        self.written = item
-        """The HelmRelease as the server has it."""
-        status = item.status
-        if status.observed_generation < 0:
-            status = msgspec.structs.replace(status, observed_generation=0)
-        self.item = msgspec.structs.replace(item, status=status)
-        """The HelmRelease with the status that is wanted."""
-        self.artifact: Artifact | None = None
-        """The chart, once that is known."""
-        self.opened: Target | None = None
-        """Where to release, once that is known."""
+        super().__init__(context, kind, item, item.status, run)
+        self._read = item
         self.is_force_pending = is_asked(item, meta.FORCE_AT, item.status.last_handled_force_at)
         """Whether an install or upgrade is asked for in any case, and none was made yet."""
-        self.notices: list[Notice] = []
 
     @property
-    def status(self) -> HelmReleaseStatus:
-        """The wanted status."""
-        return self.item.status
-
-    @property
-    def target(self) -> Target:
-        """Where to release, and as whom; only after it was found out."""
-        if self.opened is None:
-            raise AssertionError("the target comes before the first look at it")
-        return self.opened
-
-    @property
-    def is_requested(self) -> bool:
-        """Whether somebody asked for this run and has had no answer yet."""
-        token = self.item.requested_at
-        return token is not None and token != self.before.last_handled_reconcile_at
+    def item(self) -> HelmRelease:
+        """The HelmRelease as it was read, with the status that is wanted."""
+        return msgspec.structs.replace(
+            self._read, metadata=self.written.metadata, status=self.status
+        )
 
     @property
     def is_reset(self) -> bool:
         """Whether somebody asks to forget failures."""
         return is_asked(self.written, meta.RESET_AT, self.before.last_handled_reset_at)
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the run began."""
-        return self.context.clock.monotonic() - self.started_s
-
-    def change(self, **fields: Any) -> None:  # noqa: ANN401 - the fields of the status, by name
-        """Change fields of the wanted status."""
-        status = msgspec.structs.replace(self.status, **fields)
-        self.item = msgspec.structs.replace(self.item, status=status)
-
-    def condition(self, type_: str, status: Status, reason: str, message: str) -> None:
-        """Set a condition of the wanted status."""
-        self.change(
-            conditions=conditions.set_(
-                self.status.conditions,
-                type_,
-                status,
-                reason,
-                message,
-                generation=self.item.metadata.generation,
-                now=self.context.clock.now(),
-            )
-        )
-
-    def without(self, *types: str) -> None:
-        """Remove conditions of the wanted status."""
-        self.change(conditions=conditions.remove(self.status.conditions, *types))
 
     def begin(self, action: Action, timeout_s: float) -> None:
         """Say that an action begins; only a release leaves open whether all is well."""
@@ -182,22 +125,21 @@ class Attempt:
         Raises:
             Conflict: the HelmRelease changed since it was read; reconcile again.
         """
-        self._take(await steps.add_finalizer(self.context, self.kind, self.written))
+        self.written = await steps.add_finalizer(self.context, self.kind, self.written)
 
     async def write(self) -> None:
         """Write the wanted status now."""
-        patched = await steps.patch_status(self.context, self.kind, self.written, self.status)
-        self._take(patched)
+        self.written = await steps.patch_status(self.context, self.kind, self.written, self.status)
 
     async def finish(self) -> None:
         """Write the wanted status, requests handled, and publish the events."""
-        own = self.item.metadata.annotations
+        own = self.written.metadata.annotations
         handled = {
             "last_handled_force_at": own.get(meta.FORCE_AT),
             "last_handled_reset_at": own.get(meta.RESET_AT),
         }
         self.change(**{name: value for name, value in handled.items() if value})
-        patched = await steps.finish(
+        self.written = await steps.finish(
             self.context,
             self.kind,
             self.written,
@@ -205,18 +147,7 @@ class Attempt:
             started_s=self.started_s,
             notices=self.notices,
         )
-        self._take(patched)
         self.notices = []
-
-    def publish(self) -> None:
-        """Publish the events that gathered, before a step that may take long."""
-        steps.publish(self.context, self.kind, self.written, self.notices)
-        self.notices = []
-
-    def _take(self, written: HelmRelease) -> None:
-        """Take over what the server has now, but for the status, which is ours to say."""
-        self.written = written
-        self.item = msgspec.structs.replace(self.item, metadata=written.metadata)
 
 
 def is_asked(item: HelmRelease, annotation: str, handled: str) -> bool:

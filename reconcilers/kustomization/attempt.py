@@ -14,17 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from api import durations, meta
-from reconcilers import steps
+from api.kustomize import Kustomization, KustomizationStatus
+from reconcilers import attempt, steps
 from reconcilers.kustomization import timing
 from runtime import conditions
 
 if TYPE_CHECKING:
-    from api.artifact import Artifact
-    from api.kustomize import Kustomization
     from reconcilers.context import ClusterContext
-    from reconcilers.steps import Kind, Notice
-    from reconcilers.targets import Target
-    from runtime.conditions import Status
+    from reconcilers.steps import Kind
     from runtime.controller import Run
 
 SLOW_S: Final = 0.5
@@ -33,7 +30,7 @@ and dashboards only need to see what a person would wait for."""
 IN_PROGRESS: Final = "Reconciliation in progress"
 
 
-class Attempt:
+class Attempt(attempt.Attempt[Kustomization, KustomizationStatus]):
     """One run.
 
     Args:
@@ -46,25 +43,19 @@ class Attempt:
     def __init__(
         self, context: ClusterContext, kind: Kind[Kustomization], item: Kustomization, run: Run
     ) -> None:
-        self.context, self.kind, self.item, self.run = context, kind, item, run
-        self.ref = item.ref(context.name)
-        self.started_s = context.clock.monotonic()
-        self.status = item.status
-        if item.status.observed_generation < 0:
-            self.status = msgspec.structs.replace(item.status, observed_generation=0)
-        self.before = item.status
-        """The status that the run found."""
-        self.artifact: Artifact | None = None
-        self.opened: Target | None = None
-        """Where to apply, once that is known."""
+        super().__init__(context, kind, item, item.status, run)
         self.is_busy = False
         """Whether the run has come to write or to wait for something."""
         self.digest = ""
         """Of the build, once there is one."""
-        self.notices: list[Notice] = []
         self._writing = asyncio.Lock()
         self._progress = ""
         self._shown = ""
+
+    @property
+    def item(self) -> Kustomization:
+        """The Kustomization as the server has it."""
+        return self.written
 
     @property
     def revision(self) -> str:
@@ -72,50 +63,10 @@ class Attempt:
         return self.artifact.revision if self.artifact else ""
 
     @property
-    def target(self) -> Target:
-        """Where to apply, and as whom; only after it was found out."""
-        if self.opened is None:
-            raise AssertionError("the target comes before the first look at it")
-        return self.opened
-
-    @property
-    def is_requested(self) -> bool:
-        """Whether somebody asked for this run and has had no answer yet."""
-        token = self.item.requested_at
-        return token is not None and token != self.before.last_handled_reconcile_at
-
-    @property
     def is_verification(self) -> bool:
         """Whether somebody asked this run to ask the server about every object."""
         wanted = self.item.metadata.annotations.get(meta.VERIFY)
         return self.is_requested and wanted == self.item.requested_at
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the run began."""
-        return self.context.clock.monotonic() - self.started_s
-
-    def change(self, **fields: Any) -> None:  # noqa: ANN401 - the fields of the status, by name
-        """Change fields of the wanted status."""
-        self.status = msgspec.structs.replace(self.status, **fields)
-
-    def condition(self, type_: str, status: Status, reason: str, message: str) -> None:
-        """Set a condition of the wanted status."""
-        self.change(
-            conditions=conditions.set_(
-                self.status.conditions,
-                type_,
-                status,
-                reason,
-                message,
-                generation=self.item.metadata.generation,
-                now=self.context.clock.now(),
-            )
-        )
-
-    def without(self, *types: str) -> None:
-        """Remove conditions of the wanted status."""
-        self.change(conditions=conditions.remove(self.status.conditions, *types))
 
     def step(self, doing: str) -> None:
         """Note which step begins, in Flux's words.
@@ -161,12 +112,12 @@ class Attempt:
         """Write some fields of the status now and leave the others as the server has them."""
         async with self._writing:
             wanted = msgspec.structs.replace(self.item.status, **fields)
-            self.item = await steps.patch_status(self.context, self.kind, self.item, wanted)
+            self.written = await steps.patch_status(self.context, self.kind, self.item, wanted)
 
     async def finish(self) -> None:
         """Write the wanted status and publish the events."""
         async with self._writing:
-            self.item = await steps.finish(
+            self.written = await steps.finish(
                 self.context,
                 self.kind,
                 self.item,
@@ -174,11 +125,6 @@ class Attempt:
                 started_s=self.started_s,
                 notices=self.notices,
             )
-        self.notices = []
-
-    def publish(self) -> None:
-        """Publish the events that gathered, before a step that may take long."""
-        steps.publish(self.context, self.kind, self.item, self.notices)
         self.notices = []
 
     async def show_when_slow(self, done: asyncio.Event) -> None:

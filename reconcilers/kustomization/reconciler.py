@@ -129,7 +129,7 @@ class KustomizationReconciler:
                 await finalise.finalise(attempt)
             await self._forget(attempt.ref)
             return Result()
-        attempt.item = await steps.add_finalizer(self._context, self._kind, item)
+        attempt.written = await steps.add_finalizer(self._context, self._kind, item)
         if item.spec.suspend:
             self._drifts.settle(attempt.ref)
             await attempt.finish()
