@@ -68,5 +68,13 @@ class Fixture:
 
 
 def dump(obj: dict[str, Any]) -> str:
-    """Return a manifest as YAML."""
-    return str(yaml.dump(obj, Dumper=yaml.CSafeDumper, sort_keys=False))
+    """Return a manifest as YAML, as people write it: without anchors."""
+    return str(yaml.dump(obj, Dumper=_Dumper, sort_keys=False))
+
+
+class _Dumper(yaml.CSafeDumper):
+    """Writes a value that occurs twice twice, where PyYAML's own refers to the first."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        """Say that nothing is worth an anchor."""
+        return True
