@@ -17,7 +17,7 @@ from devcluster.gitserver import GitServer
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
     from devcluster.accounting import Kind, Source
@@ -171,6 +171,10 @@ class Bed:
         path = self.kustomization(name)
         obj = self.api.wait(path, lambda obj: is_ready(obj, revision), TIMEOUT_S)
         return obj or {}
+
+    def wait_all_ready(self, names: Iterable[str], revision: str = "") -> None:
+        """Wait until Kustomizations are Ready, at a revision if one is given, by one watch."""
+        self.api.wait_all(_KUSTOMIZE, names, lambda obj: is_ready(obj, revision), TIMEOUT_S)
 
     def delete_kustomization(self, name: str) -> None:
         """Delete a Kustomization and wait until it is gone, with all it applied."""

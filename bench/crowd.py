@@ -52,8 +52,7 @@ class Crowd:
         start = time.monotonic()
         for folder in self._folders:
             self._bed.kustomize(folder, self._name, f"./{folder}", wait=True)
-        for folder in self._folders:
-            self._bed.wait_ready(folder)
+        self._bed.wait_all_ready(self._folders)
         took = time.monotonic() - start
         title = f"{self._size} Kustomizations of 4 objects, wait: true, until Ready"
         requests = accounting.managed(self._bed.count())
@@ -65,8 +64,7 @@ class Crowd:
         self._repo.push({self._file(folder): service(folder, self._name, "example.com/web:2")})
         self._bed.count()
         start = self._bed.call_hook(self._name)
-        for each in (folder, *self._folders):
-            self._bed.wait_ready(each, self._repo.head)
+        self._bed.wait_all_ready(self._folders, self._repo.head)
         took = time.monotonic() - start
         counts = self._bed.count()
         title = (

@@ -136,10 +136,9 @@ class Releases:
         return sum(float(number) for number in _HELM.findall(text))
 
     def _wait(self, names: Iterable[str], *, chart: str, revision: int) -> None:
-        for name in names:
-            self._bed.api.wait(
-                f"{_PATH}/{name}", lambda obj: _is_released(obj, chart, revision), TIMEOUT_S
-            )
+        self._bed.api.wait_all(
+            _PATH, names, lambda obj: _is_released(obj, chart, revision), TIMEOUT_S
+        )
 
     def _manifests(self, names: Iterable[str], text: str) -> dict[str, str]:
         return {f"releases/{name}.yaml": dump(_release(name, text)) for name in names}
@@ -164,9 +163,7 @@ def _release(name: str, text: str) -> dict[str, Any]:
     }
 
 
-def _is_released(obj: dict[str, Any] | None, chart: str, revision: int) -> bool:
-    if obj is None:
-        return False
+def _is_released(obj: dict[str, Any], chart: str, revision: int) -> bool:
     status = obj.get("status", {})
     newest: dict[str, Any] = next(iter(status.get("history", [])), {})
     return (

@@ -7,6 +7,7 @@ what any user of the cluster sees.
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import math
@@ -22,7 +23,7 @@ import yaml
 from devcluster.errors import DevclusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
     from pathlib import Path
 
 MERGE = "application/merge-patch+json"
@@ -141,19 +142,49 @@ class Api:
             pause.wait(min(max(_FIRST_S, waited / 50), _LONGEST_S))
         return obj
 
+    def wait_all(
+        self,
+        path: str,
+        names: Iterable[str],
+        holds: Callable[[dict[str, Any]], bool],
+        timeout_s: float,
+    ) -> None:
+        """Watch a collection until something has held of each of some of its objects.
+
+        Args:
+            path: of the collection, in one namespace.
+            names: of the objects.
+            holds: is asked about each state of each object.
+            timeout_s: how long to wait.
+
+        Raises:
+            TimeoutError: it did not come to hold of all; the message names one.
+        """
+        missing = set(names)
+        if not missing:
+            return
+        with contextlib.closing(self.follow(path, timeout_s)) as states:
+            for obj in states:
+                if obj["metadata"]["name"] in missing and holds(obj):
+                    missing.discard(obj["metadata"]["name"])
+                    if not missing:
+                        return
+        raise TimeoutError(f"{path}/{min(missing)} is not as expected, nor {len(missing) - 1} more")
+
     def follow(self, path: str, timeout_s: float) -> Generator[dict[str, Any], None, None]:
         """Yield the objects of a collection as they are, then each one that is new or changed.
 
         On a connection of its own, which ends with the iterator.
 
         Args:
-            path: of the collection, with a query.
+            path: of the collection, with or without a query.
             timeout_s: after so long the server ends it.
 
         Raises:
             ApiError: it was refused.
         """
-        path = f"{path}&watch=true&timeoutSeconds={math.ceil(timeout_s)}"
+        query = f"watch=true&timeoutSeconds={math.ceil(timeout_s)}"
+        path = f"{path}{'&' if '?' in path else '?'}{query}"
         connection = self._connect(timeout_s)
         try:
             connection.request("GET", path, headers=self._headers)

@@ -47,6 +47,26 @@ def test_new_user_may_do_nothing_until_a_role_says_so(cluster: Cluster, namespac
     api.close()
 
 
+def test_one_watch_waits_for_objects_that_are_there_and_for_those_that_come(
+    cluster: Cluster, api: Api, namespace: str
+) -> None:
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    api.post(path, {"metadata": {"name": "first"}})
+    seen = []
+
+    def holds(obj: dict[str, Any]) -> bool:
+        name = obj["metadata"]["name"]
+        seen.append(name)
+        if name == "first":
+            cluster.kubectl("create", "configmap", "second", "-n", namespace)
+        return True
+
+    api.wait_all(path, ["first", "second"], holds, 30)
+    assert {"first", "second"} <= set(seen)
+    with pytest.raises(TimeoutError, match="third is not as expected"):
+        api.wait_all(path, ["first", "third"], lambda _: True, 1)
+
+
 def _may(api: Api, path: str) -> bool:
     """Wait for the authoriser, which learns of a binding by watch."""
     for _ in range(500):
