@@ -26,6 +26,8 @@ NAMESPACE = "bench"
 """Where the Flux objects of the benchmark are."""
 USER = "gitopsd"
 TIMEOUT_S = 600.0
+FOREIGN_PATIENCE_S = 20.0
+"""How long a stranger is given to correct a change by hand: it may do so at intervals alone."""
 _CORE = "/api/v1"
 _SOURCE = f"/apis/source.toolkit.fluxcd.io/v1/namespaces/{NAMESPACE}/gitrepositories"
 _KUSTOMIZE = f"/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/{NAMESPACE}/kustomizations"
@@ -43,6 +45,7 @@ class Bed:
         pid_file: holds its process ids, one a line; None for our own daemon.
         daemon: our own daemon, which can be stopped and started; None for a stranger.
         cluster: our own cluster, whose API server can be restarted; None for a stranger's.
+        quiet_s: so long nothing may be asked of the API server before a count is over.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Bed:
         pid_file: Path | None = None,
         daemon: Daemon | None = None,
         cluster: Cluster | None = None,
+        quiet_s: float = 0.3,
     ) -> None:
         self.credentials = credentials
         self.api = Api(credentials)
@@ -64,7 +68,12 @@ class Bed:
         self._hook = hook
         self._requests = requests
         self._pid_file = pid_file
-        self._idle_per_s = 0.0
+        self._quiet_s = quiet_s
+
+    @property
+    def patience_s(self) -> float:
+        """How long a change by hand may stay."""
+        return TIMEOUT_S if self.daemon else FOREIGN_PATIENCE_S
 
     @property
     def pids(self) -> list[int]:
@@ -75,8 +84,7 @@ class Bed:
 
     def count(self) -> Counter[Kind]:
         """Return the requests since the last call, up to a moment of quiet."""
-        quiet_s = 0.3 if self.daemon else 1.0
-        return accounting.settled(self._requests, quiet_s=quiet_s, limit_s=3.0)
+        return accounting.settled(self._requests, quiet_s=self._quiet_s, limit_s=3.0)
 
     def namespace(self, name: str) -> None:
         """Make a namespace if it is not there."""
@@ -252,26 +260,45 @@ def ours(folder: Path) -> Iterator[Bed]:
 
 
 @contextlib.contextmanager
-def theirs(kubeconfig: Path, hook: str, pid_file: Path, folder: Path) -> Iterator[Bed]:
-    """Use a reconciler that runs already; its requests are all there are, less an idle share."""
+def theirs(
+    kubeconfig: Path,
+    hook: str,
+    pid_file: Path,
+    folder: Path,
+    *,
+    quiet_s: float = 1.0,
+    idle_s: float = 10.0,
+) -> Iterator[Bed]:
+    """Use a reconciler that runs already; its requests are all there are, less an idle share.
+
+    Args:
+        kubeconfig: an administrator's, of the cluster that it serves.
+        hook: the base URL of its Receivers.
+        pid_file: holds its process ids, one a line.
+        folder: for the Git server.
+        quiet_s: as for `Bed`.
+        idle_s: for how long the idle share is measured.
+    """
     credentials = Credentials(kubeconfig)
-    with GitServer(folder / "git") as git:
-        totals = accounting.Totals(Api(credentials))
-        requests = IdleLess(totals)
-        bed = Bed(credentials, git, hook=hook, requests=requests, pid_file=pid_file)
+    with GitServer(folder / "git") as git, contextlib.closing(Api(credentials)) as counting:
+        requests = IdleLess(accounting.Totals(counting), idle_s)
+        bed = Bed(
+            credentials, git, hook=hook, requests=requests, pid_file=pid_file, quiet_s=quiet_s
+        )
         bed.namespace(NAMESPACE)
         yield bed
         bed.api.close()
 
 
 class IdleLess:
-    """Counts less what is asked all the time anyway, by a measure of ten seconds at the start.
+    """Counts less what is asked all the time anyway, by a measure at the start.
 
     Args:
         source: the counts of all clients.
+        seconds: for how long that is measured.
     """
 
-    def __init__(self, source: Source, seconds: float = 10.0) -> None:
+    def __init__(self, source: Source, seconds: float) -> None:
         self._source = source
         source.take()
         threading.Event().wait(seconds)

@@ -34,7 +34,7 @@ def _cells(result: Result) -> list[str]:
     mark = " **missed**" if result.is_missed else ""
     return [
         _quantity(result.raw, result.unit),
-        _quantity(result.value, result.unit) + mark,
+        ("> " if result.is_bound else "") + _quantity(result.value, result.unit) + mark,
         _quantity(result.limit, result.unit),
         _count(result),
     ]

@@ -27,6 +27,11 @@ def test_what_nobody_promised_or_counted_stays_empty() -> None:
     assert table.splitlines()[-1] == "| memory |  | 60 MiB |  |  |"
 
 
+def test_what_did_not_happen_in_time_is_told_as_a_bound() -> None:
+    table = markdown("A title", {"": [Result("hand edit", 20.0, limit=0.3, is_bound=True)]})
+    assert "| > 20.00 s **missed** | 0.30 s |" in table
+
+
 def test_plain_fixture_is_one_file_an_object() -> None:
     fixture = Fixture("there", 3)
     files = fixture.files()
