@@ -235,9 +235,9 @@ class Cluster(Section, frozen=True, kw_only=True):
     the daemon's own identity."""
     ambient_cloud_identity: bool = False
     """Let sources with ``provider`` aws, azure or gcp, and with neither a Secret nor a
-    ServiceAccount, use the identity that this machine has in that cloud. Off, since whoever may
-    write a source then reads what this machine may read. Has no effect where tenants are kept apart
-    by a default ServiceAccount."""
+    ServiceAccount, and ``kubeConfig.configMapRef`` likewise, use the identity that this machine has
+    in that cloud. Off, since whoever may write them then reads, and applies, what this machine may.
+    Has no effect where tenants are kept apart by a default ServiceAccount."""
     insecure_kubeconfig_exec: bool = False
     """Let kubeconfigs in Secrets run programs on this machine. Whoever may write such a Secret then
     is whoever the daemon runs as."""

@@ -21,6 +21,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -45,15 +46,22 @@ class Cluster(access.Access):
         directory: its home; the same folder gives the same ports, users and data again.
         pods: run a scheduler and kwok too, so that pods of a Deployment become Ready.
         audit: write every request to `audit_log`.
+        doorman: a kubeconfig of whom the API server asks about bearer tokens that it does not know.
     """
 
-    def __init__(self, directory: Path, *, pods: bool = False, audit: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        pods: bool = False,
+        audit: bool = False,
+        doorman: Path | None = None,
+    ) -> None:
         directory = directory.absolute()
         super().__init__(directory / "kubeconfig", directory)
         self.directory = directory
         self._pods = pods
-        self._audit = audit
-        self._plan = Plan(directory, 0, 0, audit)
+        self._plan = Plan(directory, 0, 0, audit, doorman)
         self._programs = {name: Program(directory, name) for name in _NAMES}
         self._guard: subprocess.Popen[bytes] | None = None
         self._context: ssl.SSLContext | None = None
@@ -188,7 +196,7 @@ class Cluster(access.Access):
     def _prepare(self) -> None:
         """Settle the ports, then write certificates and kubeconfigs that are not there yet."""
         etcd_port, api_port = self._ports()
-        self._plan = Plan(self.directory, etcd_port, api_port, self._audit)
+        self._plan = replace(self._plan, etcd_port=etcd_port, api_port=api_port)
         authority = certificates.Authority(self._plan.pki)
         pki = self._plan.pki
         if not (pki / "service-account.key").exists():

@@ -43,12 +43,14 @@ class Plan:
         etcd_port: where etcd listens.
         api_port: where the API server listens.
         audit: whether the API server writes an audit log.
+        doorman: a kubeconfig of whom the API server asks about bearer tokens; None for nobody.
     """
 
     directory: Path
     etcd_port: int
     api_port: int
     audit: bool = False
+    doorman: Path | None = None
 
     @property
     def server(self) -> str:
@@ -106,6 +108,12 @@ def apiserver(plan: Plan) -> list[str | Path]:
         policy = plan.directory / "audit-policy.json"
         policy.write_text(json.dumps(AUDIT_POLICY))
         command += [f"--audit-policy-file={policy}", f"--audit-log-path={plan.audit_log}"]
+    if plan.doorman is not None:
+        command += [
+            f"--authentication-token-webhook-config-file={plan.doorman}",
+            "--authentication-token-webhook-version=v1",
+            "--authentication-token-webhook-cache-ttl=1s",
+        ]
     return command
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from kube.objects import JsonObject
     from runtime.clock import Clock
 
-__all__ = ["AuthError", "Connection", "from_dict", "in_cluster", "load"]
+__all__ = ["AuthError", "Connection", "address", "from_dict", "in_cluster", "load"]
 
 TOKEN_FILE_FRESH: Final = dt.timedelta(seconds=60)
 """How long the content of a token file is believed; the kubelet rewrites it."""
@@ -100,6 +100,17 @@ async def from_dict(
         return await _material(entry, os.environ if may_run else {}, clock)
 
     return await open_connection(source, clock)
+
+
+def address(config: JsonObject) -> tuple[str, bytes]:
+    """Return where the cluster of a kubeconfig is, and the PEM of the authority it goes by.
+
+    Raises:
+        AuthError: it does not say, or names a file.
+    """
+    entry = _look_up(config, None, may_run=False)
+    authority = _data_or_file(entry.cluster, "certificate-authority", None)
+    return _server(entry), authority or b""
 
 
 async def in_cluster(
@@ -233,9 +244,7 @@ class _Proof(NamedTuple):
 
 async def _material(entry: _Entry, environ: Mapping[str, str], clock: Clock) -> Material:
     cluster, user = entry.cluster, entry.user
-    server = str(cluster.get("server") or "").rstrip("/")
-    if not server:
-        raise AuthError("the cluster in the kubeconfig has no server")
+    server = _server(entry)
     proof = await _prove(entry, environ, clock)
     authority, certificate = await asyncio.to_thread(_certificates, entry)
     return Material(
@@ -250,6 +259,13 @@ async def _material(entry: _Entry, environ: Mapping[str, str], clock: Clock) -> 
         impersonate_groups=tuple(user.get("as-groups") or ()),
         expires_at=proof.expires_at,
     )
+
+
+def _server(entry: _Entry) -> str:
+    server = str(entry.cluster.get("server") or "").rstrip("/")
+    if not server:
+        raise AuthError("the cluster in the kubeconfig has no server")
+    return server
 
 
 async def _prove(entry: _Entry, environ: Mapping[str, str], clock: Clock) -> _Proof:

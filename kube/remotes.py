@@ -61,14 +61,16 @@ class Credentials(NamedTuple):
     """Of their content: the same key, the same connection. Fit for the name of a file."""
     connect: Callable[[], Awaitable[Connection]]
     """Reads them; raises `AuthError`. Opens no connection."""
+    advice: str = ""
+    """What to do where the cluster does not take them."""
 
 
 class Remote:
     """One remote cluster. Open while `run` runs.
 
     Args:
-        name: see `Credentials`.
-        connection: the way there.
+        credentials: the way there.
+        connection: made from them.
         file: where the baselines are kept.
         services: the process's.
         on_return: called when it answers again after it did not.
@@ -76,13 +78,13 @@ class Remote:
 
     def __init__(
         self,
-        name: str,
+        credentials: Credentials,
         connection: Connection,
         file: Path,
         services: Services,
         on_return: Callable[[Remote], None],
     ) -> None:
-        clock = services.clock
+        clock, name = services.clock, credentials.name
         self.name = name
         self.fault = ""
         """Why it cannot be used at present; empty where it can, or nobody has looked yet."""
@@ -105,6 +107,7 @@ class Remote:
         self.applier = Applier(self.client, self.discovery, self.tracker, clock)
         self.file = file
         self._services, self._on_return = services, on_return
+        self._advice = credentials.advice
         self._looked = asyncio.Event()
 
     async def run(self) -> None:
@@ -150,7 +153,10 @@ class Remote:
             await self.client.get_raw("/readyz")
         except errors.Unreachable as error:
             return error.message
-        except (errors.Unauthorized, errors.ServerError) as error:
+        except errors.Unauthorized as error:
+            advice = f"; {self._advice}" if self._advice else ""
+            return f"{self.client.server}: {error.message}{advice}"
+        except errors.ServerError as error:
             return f"{self.client.server}: {error.message}"
         except errors.ApiError:
             return ""
@@ -238,7 +244,7 @@ class Remotes:
 
     def _open(self, credentials: Credentials, connection: Connection) -> None:
         file = self._services.directory / credentials.key
-        remote = Remote(credentials.name, connection, file, self._services, self._returned)
+        remote = Remote(credentials, connection, file, self._services, self._returned)
         remote.tracker.on_drift = self._drifted
         self._remotes[credentials.key] = remote
         self._changed.set()

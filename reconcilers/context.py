@@ -179,7 +179,7 @@ class ClusterContext:
     machine: Machine | None = None
     """Gives out this machine's identities in clouds; None where the cluster may not use them."""
     lent: Keep = field(init=False)
-    """What clouds have lent to ServiceAccounts for Buckets."""
+    """What clouds have lent to ServiceAccounts."""
 
     def __post_init__(self) -> None:
         """Make the parts that have no choice."""

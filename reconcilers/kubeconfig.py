@@ -13,21 +13,24 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from api import meta, served
+from yarl import URL
+
 from kube import auth, errors, manifests, references
 from kube.connection import AuthError, Material, open_connection
 from kube.objects import ObjectId
 from kube.remotes import Credentials
-from reconcilers import accounts, referenced
-from runtime.errors import TerminalError
+from reconcilers import accounts, cloudclusters, referenced
+from reconcilers.cloudclusters import Wanted, Way
+from reconcilers.workload import Identity
 
 if TYPE_CHECKING:
+    from api import meta
     from api.kustomize import KubeConfig
     from kube.connection import Connection
     from reconcilers.context import ClusterContext
 
 GENERIC: Final = "generic"
-"""The one provider of a ConfigMap that is served: a token of a ServiceAccount."""
+"""The provider of a ConfigMap for clusters of no cloud: a ServiceAccount's token opens them."""
 ACCOUNT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 """What a ServiceAccount may be called."""
 _KEYS: Final = ("value", "value.yaml")
@@ -45,7 +48,6 @@ async def credentials(
 
     Raises:
         AuthError: what it names does not say the way.
-        TerminalError: a cloud's tokens are wanted, which are not served.
         ApiError: what it names cannot be read.
     """
     if where.secret_ref is not None:
@@ -142,25 +144,69 @@ def _of_config_map(
     context: ClusterContext, namespace: str, name: str, data: dict[str, bytes]
 ) -> Credentials:
     text = {key: value.decode(errors="replace").strip() for key, value in data.items()}
+    try:
+        return _of_text(context, namespace, f"{context.name}/{namespace}/{name}", text)
+    except AuthError as err:
+        raise AuthError(f"ConfigMap '{namespace}/{name}': {err}") from err
+
+
+def _of_text(
+    context: ClusterContext, namespace: str, called: str, text: dict[str, str]
+) -> Credentials:
+    account = text.get("serviceAccountName", "") or context.settings.default_service_account
+    if account and not ACCOUNT_NAME.fullmatch(account):
+        raise AuthError(f"serviceAccountName '{account}' is not the name of one")
     provider = text.get("provider", "")
-    if provider != GENERIC:
-        field = f"spec.kubeConfig.configMapRef with provider={provider}"
-        raise TerminalError(meta.NOT_SERVED, served.message((field,)))
-    account, address = text.get("serviceAccountName", ""), text.get("address", "").rstrip("/")
-    if not address.startswith("https://"):
-        raise AuthError(f"ConfigMap '{namespace}/{name}' has no address that begins with https://")
-    if not ACCOUNT_NAME.fullmatch(account):
-        raise AuthError(f"ConfigMap '{namespace}/{name}' has no serviceAccountName")
-    lines = text.get("audiences", "").splitlines()
-    audiences = tuple(line.strip().removeprefix("- ") for line in lines if line.strip())
-    tokens = _Tokens(
-        context,
-        namespace,
-        account,
-        address,
-        text["ca.crt"].encode() if text.get("ca.crt") else None,
-        audiences or (address,),
-    )
-    key = _digest("token", namespace, account, address, tokens.authority, tokens.audiences)
+    if provider == GENERIC:
+        return _of_token(context, called, namespace, account, text)
+    if provider in cloudclusters.PROVIDERS:
+        return _of_cloud(called, Identity(context, namespace, account, _audiences(text)), text)
+    served = ", ".join(sorted({*cloudclusters.PROVIDERS, GENERIC}))
+    raise AuthError(f"provider '{provider}' is none of {served}")
+
+
+def _of_token(
+    context: ClusterContext, called: str, namespace: str, account: str, text: dict[str, str]
+) -> Credentials:
+    address, authority = _address(text), text.get("ca.crt", "").encode() or None
+    if not address:
+        raise AuthError("it has no address")
+    if not account:
+        raise AuthError("it has no serviceAccountName")
+    audiences = _audiences(text) or (address,)
+    tokens = _Tokens(context, namespace, account, address, authority, audiences)
     connect = functools.partial(open_connection, tokens.material, context.clock)
-    return Credentials(f"{context.name}/{namespace}/{name}", key, connect)
+    key = _digest("token", namespace, account, address, authority, audiences)
+    return Credentials(called, key, connect)
+
+
+def _of_cloud(called: str, identity: Identity, text: dict[str, str]) -> Credentials:
+    provider, authority = text["provider"], text.get("ca.crt", "").encode()
+    wanted = Wanted(provider, text.get("cluster", ""), _address(text), authority)
+    way = Way(identity, wanted)
+    connect = functools.partial(open_connection, way.material, identity.context.clock)
+    key = _digest("cloud", identity.who, provider, wanted.cluster, wanted.address, authority)
+    return Credentials(called, key, connect, cloudclusters.REFUSED[provider])
+
+
+def _audiences(text: dict[str, str]) -> tuple[str, ...]:
+    lines = (line.strip() for line in text.get("audiences", "").splitlines())
+    return tuple(line.removeprefix("- ") for line in lines if line)
+
+
+def _address(text: dict[str, str]) -> str:
+    """Return the address of the API server with its scheme; empty where there is none.
+
+    Raises:
+        AuthError: it is none to which a token may be sent.
+    """
+    given = text.get("address", "").rstrip("/")
+    address = given if "://" in given or not given else f"https://{given}"
+    try:
+        url = URL(address)
+        is_fit = url.scheme == "https" and bool(url.host) and not (url.user or url.query_string)
+    except ValueError:
+        is_fit = False
+    if address and not is_fit:
+        raise AuthError(f"address '{given}' is not such as https://host:port")
+    return address

@@ -70,16 +70,19 @@ async def assume(
         keys = sigv4.Keys(values["AccessKeyId"], values["SecretAccessKey"], values["SessionToken"])
         return keys, dt.datetime.fromisoformat(values["Expiration"])
     except web.StatusError as err:
-        raise CredentialsError(f"AWS does not lend keys of {role}: {_said(err)}") from err
+        raise CredentialsError(f"AWS does not lend keys of {role}: {_refusal(err)}") from err
     except web.WebError as err:
         raise CredentialsError(f"AWS's token service cannot be used: {err}") from err
     except (records.RecordsError, LookupError, ValueError) as err:
         raise CredentialsError("AWS's token service answers without keys") from err
 
 
-def _said(err: web.StatusError) -> str:
+def _refusal(err: web.StatusError) -> str:
     try:
         _, values = records.read(err.body)
     except records.RecordsError:
         return str(err)
-    return values.get("Message", "")[:256] or str(err)
+    said = values.get("Message", "")[:256] or str(err)
+    if values.get("Code") == "AccessDenied":
+        said += "; its trust policy has to name this cluster's issuer and the ServiceAccount"
+    return said

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4, in request headers.
+"""AWS Signature Version 4, in request headers or in a URL.
 
 Of the libraries that only sign, AWS's own needs Python 3.12, and the other one reads the machine's
 clock by a call that Python has deprecated; those that bring a signature along weigh more than the
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Mapping
 
+    from yarl import URL
+
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _UNRESERVED: Final = "-_.~"
+_NOTHING: Final = hashlib.sha256(b"").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,14 @@ class Scope:
 
     region: str
     service: str = "s3"
+
+
+def host(url: URL) -> str:
+    """Return what the ``Host`` header says: the port only where it is not the usual one."""
+    found = url.host_port_subcomponent
+    if found is None:
+        raise ValueError("a URL without a host cannot be signed")
+    return found
 
 
 def path(text: str) -> str:
@@ -89,6 +100,40 @@ def sign(
         f"Signature={signature(keys, scope, stamp, digest)}"
     )
     return all_headers
+
+
+def presign(
+    url: URL, headers: Mapping[str, str], keys: Keys, scope: Scope, now: dt.datetime, lasts_s: int
+) -> str:
+    """Return a URL by which whoever has it may send one GET in our name.
+
+    Args:
+        url: its host and what is asked for; signed like the rest.
+        headers: further ones that have to be sent along; all are signed.
+        keys: whose signature.
+        scope: region and service.
+        now: the time of the signature, aware.
+        lasts_s: seconds for which the URL is good.
+    """
+    stamp = f"{now:%Y%m%dT%H%M%SZ}"
+    lines = sorted((name.lower(), value) for name, value in {**headers, "Host": host(url)}.items())
+    names = ";".join(name for name, _ in lines)
+    signed = {
+        **url.query,
+        "X-Amz-Algorithm": ALGORITHM,
+        "X-Amz-Credential": f"{keys.access_key}/{'/'.join(_credential(scope, stamp))}",
+        "X-Amz-Date": stamp,
+        "X-Amz-Expires": str(lasts_s),
+        "X-Amz-SignedHeaders": names,
+    }
+    if keys.session_token:
+        signed["X-Amz-Security-Token"] = keys.session_token
+    parameters = query(signed.items())
+    heads = "".join(f"{name}:{value}\n" for name, value in lines)
+    request = f"GET\n{url.raw_path}\n{parameters}\n{heads}\n{names}\n{_NOTHING}"
+    digest = hashlib.sha256(request.encode()).hexdigest()
+    given = signature(keys, scope, stamp, digest)
+    return f"{url.origin()}{url.raw_path}?{parameters}&X-Amz-Signature={given}"
 
 
 def signature(keys: Keys, scope: Scope, stamp: str, digest: str) -> str:

@@ -23,6 +23,8 @@ from sources.bucket import sigv4
 from sources.oci.keychain import Login
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runtime.clock import Clock
     from sources.bucket.sigv4 import Keys
     from sources.web import Web
@@ -169,7 +171,7 @@ async def ecr(client: Web, host: str, keys: Keys, clock: Clock) -> Lent:
     service = "SpencerFrontendService" if is_public else "AmazonEC2ContainerRegistry_V20150921"
     url, body = URL(endpoint.format(region=region, domain=domain)), b"{}"
     headers = {
-        "Host": url.authority,
+        "Host": sigv4.host(url),
         "Content-Type": "application/x-amz-json-1.1",
         "X-Amz-Target": f"{service}.GetAuthorizationToken",
     }
@@ -210,7 +212,14 @@ def gar(access: Lasting[str]) -> Lent:
     return Lasting(Login("oauth2accesstoken", access.value), access.ends_at)
 
 
-async def google(client: Web, audience: str, email: str, token: str, clock: Clock) -> Lasting[str]:
+async def google(
+    client: Web,
+    audience: str,
+    email: str,
+    token: str,
+    clock: Clock,
+    scopes: Sequence[str] = (GOOGLE_SCOPE,),
+) -> Lasting[str]:
     """Return an access token of Google's.
 
     Args:
@@ -219,6 +228,7 @@ async def google(client: Web, audience: str, email: str, token: str, clock: Cloc
         email: of the service account to act as; empty for what the pool itself grants.
         token: of a ServiceAccount, for that audience.
         clock: tells until when it is used.
+        scopes: what it is for.
 
     Raises:
         CredentialsError: Google refuses, cannot be reached, or answers something else.
@@ -226,14 +236,14 @@ async def google(client: Web, audience: str, email: str, token: str, clock: Cloc
     form = {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
         "audience": audience,
-        "scope": GOOGLE_SCOPE,
+        "scope": " ".join(scopes),
         "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
         "subject_token": token,
         "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
     }
     access, ends_at = await oauth.token(client, GOOGLE_ENDPOINT, form), clock.now() + _LASTS
     if email:
-        body = msgspec.json.encode({"scope": [GOOGLE_SCOPE]})
+        body = msgspec.json.encode({"scope": list(scopes)})
         headers = {"Authorization": f"Bearer {access}", "Content-Type": "application/json"}
         url = URL(IMPERSONATION_ENDPOINT.format(email=email))
         answer = await _asked(client, url, body, headers, f"Google does not lend what {email} may")

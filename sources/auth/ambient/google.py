@@ -53,7 +53,8 @@ async def token(here: Surroundings, scope: str) -> Lasting[str]:
 
     Args:
         here: where to look.
-        scope: what it is for; somebody who signed in has chosen that then.
+        scope: what it is for, several with spaces between; somebody who signed in has chosen that
+            then.
 
     Raises:
         NoIdentityError: there is none.
@@ -94,7 +95,7 @@ async def _file(here: Surroundings, content: bytes, scope: str) -> str:
 
 async def _instance(here: Surroundings, scope: str) -> Lasting[str]:
     host = here.named("GCE_METADATA_HOST") or METADATA_HOST
-    url = f"http://{host}{_TOKEN}?{urlencode({'scopes': scope})}"
+    url = f"http://{host}{_TOKEN}?{urlencode({'scopes': scope.replace(' ', ',')})}"
     try:
         answer = await here.ask(url, {"Metadata-Flavor": "Google"})
     except NoIdentityError as err:

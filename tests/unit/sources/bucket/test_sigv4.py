@@ -7,9 +7,10 @@ import hashlib
 from typing import Any
 
 import pytest
-from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from yarl import URL
 
 from sources.bucket import sigv4
 from sources.bucket.sigv4 import Keys, Scope
@@ -95,6 +96,29 @@ def test_request_with_a_body_is_signed_as_by_botocore(monkeypatch: pytest.Monkey
         body,
     )
     assert signed["Authorization"] == request.headers["Authorization"]
+
+
+@pytest.mark.parametrize("token", ["", "lent/for+a=while"])
+def test_url_for_others_is_signed_as_by_botocore(
+    token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda **_: now, raising=True)
+    url = URL("https://sts.eu-west-1.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15")
+    headers, keys = {"x-k8s-aws-id": "prod"}, Keys("access", "secret", token)
+    request = AWSRequest("GET", str(url), headers)
+    credentials = Credentials("access", "secret", token or None)
+    SigV4QueryAuth(credentials, "sts", "eu-west-1", expires=900).add_auth(request)
+    given = URL(sigv4.presign(url, headers, keys, Scope("eu-west-1", "sts"), now, 900))
+    assert dict(given.query) == dict(URL(request.url).query)
+    assert given.with_query(None) == url.with_query(None)
+
+
+def test_usual_port_is_no_part_of_the_host_that_is_signed() -> None:
+    assert sigv4.host(URL("https://sts.amazonaws.com/")) == "sts.amazonaws.com"
+    assert sigv4.host(URL("https://sts.amazonaws.com:444/")) == "sts.amazonaws.com:444"
+    with pytest.raises(ValueError, match="a URL without a host cannot be signed"):
+        sigv4.host(URL("/"))
 
 
 def test_keys_show_no_secret() -> None:

@@ -1,0 +1,1 @@
+"""Kubernetes of clouds: where a cluster is, and what opens it."""
