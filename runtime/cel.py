@@ -8,9 +8,9 @@ An expression comes from whoever may write a Kustomization or a Receiver, so its
 the library, to a nesting of 32 and 10,000 rounds of all loops, and by `celcost`. Flux bounds its
 time only. Memory is not bounded beyond that: a ``join`` over a large list may take much of it.
 
-Two differences from Flux are the library's: a list or map literal may mix types, and numbers
-of two different static types cannot be compared, as in ``size(x) < 1.5``. A field of an object has
-no static type, so ``spec.replicas < 1.5`` works.
+Numbers of different types can be compared, as in ``size(x) < 1.5``: the library declares that for
+values whose type is not known before the evaluation only, so the comparisons are declared anew. One
+difference from Flux is the library's: a list or map literal may mix types.
 
 ::
 
@@ -22,6 +22,7 @@ no static type, so ``spec.replicas < 1.5`` works.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +31,7 @@ from runtime import celcost
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cel_expr_python.cel import Env, Expression
+    from cel_expr_python.cel import Env, Expression, FunctionDecl
 
 _EXTENSIONS: Final = """
 extensions:
@@ -38,7 +39,16 @@ extensions:
   - {name: strings, version: 4}
   - {name: sets}
   - {name: encoders}
+stdlib:
+  exclude_functions: [{name: _<_}, {name: _<=_}, {name: _>_}, {name: _>=_}]
 """
+_COMPARISONS: Final = {
+    "_<_": "less",
+    "_<=_": "less_equals",
+    "_>_": "greater",
+    "_>=_": "greater_equals",
+}
+"""Operators, and how their overloads are called."""
 _SHOWN: Final = 256
 """Characters of an expression shown where it is refused for its size."""
 _CODE: Final = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
@@ -148,7 +158,33 @@ def _environment(variables: tuple[str, ...]) -> Env:
     return cel.NewEnv(
         config=cel.NewEnvConfigFromYaml(_EXTENSIONS),
         variables=dict.fromkeys(variables, an_object),
+        functions=_comparisons(),
     )
+
+
+def _comparisons() -> list[FunctionDecl]:
+    """Declare what can be compared: what CEL's standard lets be, and numbers of any two types."""
+    from cel_expr_python import cel
+
+    kinds = cel.Type
+    numbers = {"int64": kinds.INT, "uint64": kinds.UINT, "double": kinds.DOUBLE}
+    others = {"bool": kinds.BOOL, "string": kinds.STRING, "bytes": kinds.BYTES}
+    others |= {"timestamp": kinds.TIMESTAMP, "duration": kinds.DURATION}
+    alike = {name: (kind, kind) for name, kind in (numbers | others).items()}
+    mixed = {
+        f"{left}_{right}": (numbers[left], numbers[right])
+        for left, right in itertools.permutations(numbers, 2)
+    }
+    return [
+        cel.FunctionDecl(
+            operator,
+            [
+                cel.Overload(f"{word}_{name}", kinds.BOOL, list(pair))
+                for name, pair in (alike | mixed).items()
+            ],
+        )
+        for operator, word in _COMPARISONS.items()
+    ]
 
 
 def _type_name(name: str) -> str:

@@ -199,6 +199,36 @@ def test_checked_expression_says_why_it_can_never_work(expression: str, message:
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("expression", "holds"),
+    [
+        ("size(dep) < 1.5", True),
+        ("size(dep) > 1.5", False),
+        ("1u <= 2", True),
+        ("1.5 >= 2u", False),
+        ("-1 < 18446744073709551615u", True),
+        (
+            "9223372036854775807 < 9223372036854775808.0",
+            False,
+        ),  # as in cel-go, which compares both as doubles
+        ("[1, 2].all(i, i < 2.5)", True),
+        ("dep.replicas < 2.5", True),
+        ("'a' < 'b' && b'a' < b'b' && false < true", True),
+        ("duration('1s') < duration('2s')", True),
+        ("timestamp('2026-01-01T00:00:00Z') >= timestamp('2026-01-02T00:00:00Z')", False),
+    ],
+)
+def test_numbers_of_different_types_can_be_compared(expression: str, *, holds: bool) -> None:
+    assert cel.check(expression, "dep").evaluate({"dep": {"replicas": 2}}) is holds
+    assert cel.parse(expression).evaluate({"dep": {"replicas": 2}}) is holds
+
+
+@pytest.mark.parametrize("expression", ["'a' < 1", "dep < dep", "true < 1", "size(dep) == 1.5"])
+def test_what_cannot_be_compared_still_cannot(expression: str) -> None:
+    with pytest.raises(cel.CompileError, match=r"found no matching overload for '_[<=]+_'"):
+        cel.check(expression, "dep")
+
+
 def test_loops_over_much_data_end_in_an_error_instead_of_blocking() -> None:
     many = {"items": list(range(1000))}
     nested = "items.all(a, items.all(b, items.all(c, a >= 0)))"
