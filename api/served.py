@@ -60,10 +60,8 @@ def unserved(obj: AnyKind) -> tuple[str, ...]:
             found = _git_repository(obj)
         case OCIRepository() | HelmChart():
             found = _verification(obj.spec.verify)
-        case Bucket() | HelmRepository() | ExternalArtifact() | Kustomization():
+        case Bucket() | HelmRepository() | ExternalArtifact() | Kustomization() | HelmRelease():
             found = iter(())
-        case HelmRelease():
-            found = _helm_release(obj)
         case Receiver():
             found = _receiver(obj)
         case FluxInstance():
@@ -95,15 +93,6 @@ def _git_repository(obj: GitRepository) -> Iterator[str]:
 def _verification(verify: OCIVerification | None) -> Iterator[str]:
     if verify is not None and verify.provider != COSIGN:
         yield f"verify.provider={verify.provider}"
-
-
-def _helm_release(obj: HelmRelease) -> Iterator[str]:
-    spec = obj.spec
-    if spec.install and spec.install.server_side_apply is False:
-        yield "install.serverSideApply=false"
-    for name, action in (("upgrade", spec.upgrade), ("rollback", spec.rollback)):
-        if action and action.server_side_apply == "disabled":
-            yield f"{name}.serverSideApply=disabled"
 
 
 def _receiver(obj: Receiver) -> Iterator[str]:

@@ -237,6 +237,13 @@ class Ledger:
             for each in entry.owners:
                 self._drifts.pop((each, obj), None)
 
+    def unsettle(self, owner: ObjectRef) -> None:
+        """Forget how an owner's objects were left, since somebody else wrote them for it."""
+        for obj in self._owned.get(owner, ()):
+            entry = self._entries[obj]
+            entry.baseline, entry.tolerated = None, 0
+            self._drifts.pop((owner, obj), None)
+
     def settle_absent(self, obj: ObjectId) -> None:
         """Note that an object is not there, as the server said just now."""
         entry = self._entries.get(obj)

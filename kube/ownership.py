@@ -70,6 +70,8 @@ class Identity:
     absorbed: tuple[Absorbed, ...]
     has_switches: bool = True
     """Whether labels and annotations of a live object may ask for another treatment of it."""
+    updaters: frozenset[str] = frozenset()
+    """Managers whose plain updates are the owner's too, where it does not apply on the server."""
 
     def labels(self, owner: meta.ObjectRef) -> dict[str, str]:
         """Return the labels that every object of an owner carries."""
@@ -94,6 +96,7 @@ IDENTITIES: Final[Mapping[str, Identity]] = MappingProxyType(
                 Absorbed(meta.HELM_MANAGER, _UPDATES, is_prefix=False),
             ),
             has_switches=False,
+            updaters=frozenset({"helm", meta.HELM_MANAGER}),
         ),
         "FluxInstance": Identity(
             meta.INSTANCE_MANAGER,
@@ -152,7 +155,7 @@ def look(
     return Live(
         uid=metadata.uid,
         resource_version=version_of(metadata),
-        ownership=digest_of(metadata, identity.manager, ignored),
+        ownership=digest_of(metadata, identity, ignored),
         owner=owner_of(metadata.labels, identity),
         flags=_live_flags(metadata, identity),
         is_deleting=metadata.deletion_timestamp is not None,
@@ -166,20 +169,33 @@ def version_of(metadata: PartialMeta) -> int:
 
 
 def digest_of(
-    metadata: PartialMeta, manager: str, ignored: tuple[ignore.FieldPath, ...] = ()
+    metadata: PartialMeta, identity: Identity, ignored: tuple[ignore.FieldPath, ...] = ()
 ) -> bytes:
-    """Return the digest of an object's uid and of a manager's own apply entry.
+    """Return the digest of an object's uid and of an owner's own entries: its apply, its updates.
 
-    The entry of a subresource is another one. An object that the manager never applied has a
-    digest too, which no applied object shares.
+    The entry of a subresource is another one. An object that the owner never wrote has a digest
+    too, which no object of its own shares.
     """
     state = hashlib.blake2b(metadata.uid.encode(), digest_size=DIGEST_SIZE)
-    entry = apply_entry(metadata, manager)
-    if entry is not None:
+    for entry in _own(metadata, identity):
         state.update(f"\0{entry.manager}\0{entry.operation}\0{entry.api_version}\0".encode())
         state.update(f"{entry.time}\0".encode())
         state.update(_without(entry.fields_v1, ignored) if ignored else bytes(entry.fields_v1))
     return state.digest()
+
+
+def _own(metadata: PartialMeta, identity: Identity) -> Iterator[ManagedField]:
+    """Iterate over the entries that say what an owner wrote, in an order of their own."""
+    applied = apply_entry(metadata, identity.manager)
+    if applied is not None:
+        yield applied
+    if identity.updaters:
+        found = [
+            entry
+            for entry in _main(metadata)
+            if entry.operation == UPDATE and entry.manager in identity.updaters
+        ]
+        yield from sorted(found, key=lambda entry: (entry.manager, entry.api_version))
 
 
 def _without(fields: msgspec.Raw, ignored: tuple[ignore.FieldPath, ...]) -> bytes:

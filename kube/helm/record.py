@@ -211,6 +211,11 @@ class Record:
         return _TEXT.decode(self.fields.get("apply_method", b'""'))
 
     @property
+    def is_client_side(self) -> bool:
+        """Whether its objects were merged by the client, and not applied by the server."""
+        return self.apply_method != SERVER_SIDE
+
+    @property
     def full_name(self) -> str:
         """``<namespace>/<name>.v<version>``, as in messages."""
         return f"{self.namespace}/{self.name}.v{self.version}"

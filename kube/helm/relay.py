@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from kube.client import Client
+    from kube.helm.shelf import Shelf
 
 MAX_BODY: Final = 16 * 1024 * 1024
 """Bytes of one request; a record near the limit of a Secret makes 2 MiB."""
@@ -53,25 +54,46 @@ class Move(NamedTuple):
             body: the request's; records are told by their type also in protobuf.
         """
         target = _MANAGER.sub(meta.HELM_MANAGER, target)
-        path, mark, query = target.partition("?")
-        collection = f"/api/v1/namespaces/{self.release_namespace}/secrets"
-        rest = path.removeprefix(collection)
-        if self.release_namespace == self.storage_namespace or rest == path:
+        if self.release_namespace == self.storage_namespace:
             return target
+        name = self.record(method, target, body)
+        if name is None:
+            return target
+        _, mark, query = target.partition("?")
+        rest = f"/{name}" if name else ""
+        return f"/api/v1/namespaces/{self.storage_namespace}/secrets{rest}{mark}{query}"
+
+    def record(self, method: str, target: str, body: bytes) -> str | None:
+        """Return the name of the record that a request is about.
+
+        Args:
+            method: the HTTP method.
+            target: path and query, percent-encoded.
+            body: the request's.
+
+        Returns:
+            An empty name where it is about all of them, or a new one; None where it is about
+            something else.
+        """
+        path, _, query = target.partition("?")
+        rest = path.removeprefix(f"/api/v1/namespaces/{self.release_namespace}/secrets")
+        if rest == path:
+            return None
         is_list = not rest and "owner=helm" in unquote(query)
         is_new = not rest and method == "POST" and _RECORD_TYPE in body
         if not (is_list or is_new or rest.startswith(_RECORD_PREFIX)):
-            return target
-        return f"/api/v1/namespaces/{self.storage_namespace}/secrets{rest}{mark}{query}"
+            return None
+        return rest.removeprefix("/")
 
 
 @asynccontextmanager
-async def lending(client: Client, move: Move) -> AsyncIterator[str]:
+async def lending(client: Client, move: Move, shelf: Shelf | None = None) -> AsyncIterator[str]:
     """Take requests and send them on until the context ends.
 
     Args:
         client: sends them, as its user.
         move: where records are.
+        shelf: the records that are shown in place of those, if any.
 
     Yields:
         The address of the server, which is a secret: its path lets in.
@@ -86,6 +108,10 @@ async def lending(client: Client, move: Move) -> AsyncIterator[str]:
         given, target = request.raw_path[: len(key)], request.raw_path[len(key) :]
         if not hmac.compare_digest(given.encode(), key.encode()):
             return web.Response(status=403)
+        name = move.record(request.method, target, await request.read()) if shelf else None
+        if shelf is not None and name is not None:
+            told = shelf.answer(request.method, name, target.partition("?")[2])
+            return web.Response(status=told.status, body=told.body, content_type="application/json")
         with _noted(passing):
             return await _pass(client, move, request, target)
 

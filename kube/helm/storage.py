@@ -186,23 +186,34 @@ class ReleaseStorage:
                 f"holds {MAX_SECRET}: leave files out of the chart {record.chart.name} by its "
                 ".helmignore, or split it"
             )
-        return {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "type": TYPE,
-            "metadata": {
-                "name": records.secret_name(record.name, record.version),
-                "labels": {
-                    **record.labels,
-                    "name": record.name,
-                    "owner": "helm",
-                    "status": record.status,
-                    "version": str(record.version),
-                    stamp: str(int(self._clock.now().timestamp())),
-                },
+        return as_secret(record, payload, **{stamp: str(int(self._clock.now().timestamp()))})
+
+
+def as_secret(record: Record, payload: bytes, **stamps: str) -> dict[str, Any]:
+    """Return the Secret that holds a record.
+
+    Args:
+        record: the record.
+        payload: the same, packed by `kube.helm.record.encode`.
+        **stamps: more labels.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": TYPE,
+        "metadata": {
+            "name": records.secret_name(record.name, record.version),
+            "labels": {
+                **record.labels,
+                "name": record.name,
+                "owner": "helm",
+                "status": record.status,
+                "version": str(record.version),
+                **stamps,
             },
-            "data": {"release": base64.b64encode(payload).decode()},
-        }
+        },
+        "data": {"release": base64.b64encode(payload).decode()},
+    }
 
 
 def superfluous(heads: Sequence[Head], keep: int) -> list[Head]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from api.meta import Inventory, InventoryEntry
 from kube import inventory, prune, stages
+from kube.apply import ApplyOptions
 from kube.changes import Action, ChangeSet
 from reconcilers.helmrelease import bundle
 
@@ -74,8 +75,16 @@ async def bundle_of(attempt: Attempt, record: Record) -> Bundle:
     return await bundle.of_record(record, attempt.item, attempt.target.discovery, context.threads)
 
 
-async def apply(attempt: Attempt, wanted: Bundle, before: Entries) -> ChangeSet:
+async def apply(
+    attempt: Attempt, wanted: Bundle, before: Entries, *, afresh: bool = False
+) -> ChangeSet:
     """Apply the objects of a revision; the books then name these and those of before.
+
+    Args:
+        attempt: the run.
+        wanted: the objects.
+        before: what the release is known to own.
+        afresh: take over what other writers of the release own, also where nothing else changes.
 
     Raises:
         ApplyError: an object was refused.
@@ -83,7 +92,8 @@ async def apply(attempt: Attempt, wanted: Bundle, before: Entries) -> ChangeSet:
     at = attempt.target
     at.tracker.set_inventory(attempt.ref, inventory.union(before, wanted.entries))
     with await attempt.context.threads.run(wanted.open) as reader:
-        return await at.applier.apply(attempt.ref, list(wanted.desired), reader)
+        options = ApplyOptions(at_interval=afresh)
+        return await at.applier.apply(attempt.ref, list(wanted.desired), reader, options)
 
 
 async def remove(

@@ -77,6 +77,8 @@ class Bundle:
     expiring: frozenset[ObjectId] = frozenset()
     """Jobs that remove themselves."""
     packed: bytes = field(default=b"", repr=False)
+    is_client_side: bool = False
+    """Whether they were merged by the client, and not applied by the server."""
 
     @property
     def entries(self) -> Entries:
@@ -122,7 +124,8 @@ async def of_record(
     """
     owner = owner_of(item, record)
     found = await threads.run(objects.of_record, record)
-    return await of_objects(found, owner, discovery, threads)
+    made = await of_objects(found, owner, discovery, threads)
+    return replace(made, is_client_side=record.is_client_side)
 
 
 async def of_objects(

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from api import meta
-from kube import errors, examine, fielddiff, pool, preview
+from kube import errors, examine, fielddiff, plain, pool, preview
 from kube.apply import ApplyError, ApplyOptions
 from kube.changes import Action
 from kube.fielddiff import MISSING
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from api.helm import HelmRelease, Snapshot
+    from kube.changes import ChangeSet
     from kube.desired import Desired
     from kube.objects import ObjectId, PartialMeta
     from kube.target import Target
@@ -112,7 +113,7 @@ async def find(
         ApiError: the API server refused, or did not answer.
     """
     with await attempt.context.threads.run(applied.open) as reader:
-        looking = session(attempt, reader, rules_of(attempt.item))
+        looking = session(attempt, reader, rules_of(attempt.item), applied)
         suspects = await _suspects(attempt, looking, applied, only)
         if not suspects:
             return []
@@ -213,22 +214,28 @@ async def _differs(session: Session, target: Target) -> bool:
         raise TransientError(words.STATE_ERROR, err.text) from err
 
 
-def session(attempt: Attempt, reader: Reader, rules: Rules | None) -> Session:
-    """Return what looks at objects of a release, and writes nothing.
+def session(
+    attempt: Attempt, reader: Reader, rules: Rules | None, applied: Bundle | None = None
+) -> Session:
+    """Return what looks at objects of a release.
 
     Args:
         attempt: the run.
         reader: has the objects.
         rules: which fields are left to others.
+        applied: the manifest they are compared with, if any. What its writers own as an update is
+            theirs to keep where it was merged on the client, and nothing to be taken over.
     """
-    at = attempt.target
+    at, identity = attempt.target, IDENTITIES[attempt.ref.kind]
+    if applied is not None and applied.is_client_side:
+        identity = replace(identity, absorbed=())
     return Session(
         client=at.client.managing(),
         discovery=at.discovery,
         ledger=at.tracker,
         clock=attempt.context.clock,
         owner=attempt.ref,
-        identity=IDENTITIES[attempt.ref.kind],
+        identity=identity,
         reader=reader,
         force=False,
         verify=False,
@@ -262,12 +269,10 @@ async def correct(
     Raises:
         TransientError: an object was refused; the others are right.
     """
-    at = attempt.target
-    options = ApplyOptions(ignore=rules_of(attempt.item))
     wanted = [each.desired for each in found]
     with await attempt.context.threads.run(applied.open) as reader:
         try:
-            changes = await at.applier.apply(attempt.ref, wanted, reader, options)
+            changes = await _put_right(attempt, applied, reader, wanted)
         except ApplyError as err:
             text = "\n".join(err.texts)
             attempt.notice(words.DRIFT_CORRECTION_FAILED, text, severity="error")
@@ -280,6 +285,21 @@ async def correct(
     gone = {each.id for each in found if each.is_gone}
     for each in corrected:
         counter.labels("deleted" if each.id in gone else "edited", attempt.ref.cluster).inc()
+
+
+async def _put_right(
+    attempt: Attempt, applied: Bundle, reader: Reader, wanted: list[Desired]
+) -> ChangeSet:
+    """Write objects as the release does: by plain updates where it merges on the client.
+
+    Raises:
+        ApplyError: an object was refused.
+    """
+    at, rules = attempt.target, rules_of(attempt.item)
+    if not applied.is_client_side:
+        return await at.applier.apply(attempt.ref, wanted, reader, ApplyOptions(ignore=rules))
+    with at.tracker.processing(attempt.ref):
+        return await plain.restore(session(attempt, reader, rules, applied), wanted)
 
 
 def _kind(change: fielddiff.Change) -> str:

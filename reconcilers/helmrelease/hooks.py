@@ -35,6 +35,8 @@ ON_SUCCESS: Final = "hook-succeeded"
 ON_FAILURE: Final = "hook-failed"
 SUCCEEDED: Final = "Succeeded"
 FAILED: Final = "Failed"
+_APPLIED: Final = frozenset({"pre-delete", "post-delete"})
+"""Events whose hooks Helm always applies on the server."""
 
 
 class HookError(Exception):
@@ -98,11 +100,12 @@ async def run(
         errors.ApiError: the API server did not say how a kind is served.
     """
     done: list[_Made] = []
+    is_merged = record.is_client_side and event not in _APPLIED
     for hook in of(record, event) if chosen is None else chosen:
         made = await _make(setting, hook)
         started = _now(setting)
         try:
-            await _execute(setting, made)
+            await _execute(setting, made, creates=is_merged)
         except (HealthError, errors.ApiError) as err:
             record = _noted(
                 record,
@@ -130,8 +133,13 @@ async def _make(setting: Setting, hook: Hook) -> _Made:
     return _Made(hook, obj, ObjectId.of(obj), resource)
 
 
-async def _execute(setting: Setting, made: _Made) -> None:
+async def _execute(setting: Setting, made: _Made, *, creates: bool) -> None:
     """Create the object of a hook and wait until it is done.
+
+    Args:
+        setting: where, and for how long.
+        made: the hook.
+        creates: refuse one that is there, as Helm does without server-side apply.
 
     Raises:
         HealthError: it failed, or is late.
@@ -143,7 +151,10 @@ async def _execute(setting: Setting, made: _Made) -> None:
     version, expires = GVK.of(made.obj).version, _expires(made.obj)
     body = normalise.prepare(made.obj, owner_labels=setting.owner.labels)
     client = attempt.target.client.managing()
-    await client.apply(made.resource, body, at.namespace, at.name, manager=meta.HELM_MANAGER)
+    if creates:
+        await client.create(made.resource, at.namespace, body, manager=meta.HELM_MANAGER)
+    else:
+        await client.apply(made.resource, body, at.namespace, at.name, manager=meta.HELM_MANAGER)
     checked = Checked(at, version, expires)
     await waiting.healthy(attempt, [checked], waiting.HOOKS, setting.timeout_s, setting.find_news)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kube.client import Client
+    from kube.helm.shelf import Shelf
     from runtime.limits import Processes, Threads
 
 MAX_OUTPUT: Final = 64 * 1024 * 1024
@@ -154,13 +155,14 @@ class Helm:
         self._is_clean = False
 
     @asynccontextmanager
-    async def session(self, place: Place) -> AsyncIterator[Session]:
+    async def session(self, place: Place, shelf: Shelf | None = None) -> AsyncIterator[Session]:
         """Open a way to a cluster for as long as the context lasts.
 
         Helm looks for plug-ins in ``plugins`` in the session's folder, and nowhere else.
 
         Args:
             place: where, and as whom.
+            shelf: the records that helm finds in place of the cluster's.
 
         Raises:
             HelmMissing: there is no helm program.
@@ -171,7 +173,7 @@ class Helm:
         move = relay.Move(place.namespace, place.storage_namespace)
         folder = await self._threads.run(self._make)
         try:
-            async with relay.lending(place.client, move) as server:
+            async with relay.lending(place.client, move, shelf) as server:
                 await self._threads.run(_write_kubeconfig, folder, server)
                 yield Session(folder, place, self._program, self._processes)
         finally:

@@ -27,13 +27,21 @@ def stamp(moment: dt.datetime) -> str:
     return f"{text.rstrip('0').rstrip('.')}Z"
 
 
-def pending(rendered: Record, last: Record | None, *, is_upgrade: bool, now: dt.datetime) -> Record:
+def pending(
+    rendered: Record,
+    last: Record | None,
+    *,
+    is_upgrade: bool,
+    apply_method: str = record.SERVER_SIDE,
+    now: dt.datetime,
+) -> Record:
     """Return the record to write before anything of a revision is applied.
 
     Args:
         rendered: what helm rendered.
         last: the newest record in storage.
         is_upgrade: whether the release goes on from it.
+        apply_method: how its objects are written.
         now: the time.
     """
     at, status = stamp(now), record.PENDING_INSTALL
@@ -44,7 +52,7 @@ def pending(rendered: Record, last: Record | None, *, is_upgrade: bool, now: dt.
     return rendered.changed(
         version=last.version + 1 if last else 1,
         labels=last.labels if last and is_upgrade else None,
-        apply_method=record.SERVER_SIDE,
+        apply_method=apply_method,
     ).with_info(
         status=status,
         description=description,
@@ -54,9 +62,11 @@ def pending(rendered: Record, last: Record | None, *, is_upgrade: bool, now: dt.
     )
 
 
-def rolled_back(target: Record, last: Record, *, now: dt.datetime) -> Record:
+def rolled_back(
+    target: Record, last: Record, *, apply_method: str = record.SERVER_SIDE, now: dt.datetime
+) -> Record:
     """Return the record to write before a release goes back to an earlier revision."""
-    return target.changed(version=last.version + 1, apply_method=record.SERVER_SIDE).with_info(
+    return target.changed(version=last.version + 1, apply_method=apply_method).with_info(
         status=record.PENDING_ROLLBACK,
         description=f"Rollback to {target.version}",
         first_deployed=last.info.first_deployed,

@@ -25,6 +25,7 @@ from kube.helm.storage import ReleaseTooLarge
 from kube.objects import GVK, Resource
 from reconcilers.helmrelease import (
     applying,
+    clientside,
     hooks,
     objects,
     policy,
@@ -86,13 +87,15 @@ class NothingRecorded(Exception):  # noqa: N818 - says what is wrong
 class Revision:
     """A revision on its way from a pending record to a final one."""
 
-    ground: Ground
+    ground: Work
     terms: Terms
     record: Record
     """As it is in storage."""
     wanted: Bundle
     former: Record | None
     """The revision that it takes the place of."""
+    base: Record | None
+    """The revision whose manifest the live objects are thought to come from."""
     before: Entries
     """Everything that the release is known to own."""
     definitions: Entries
@@ -131,7 +134,7 @@ class Revision:
         attempt, terms = self.ground.attempt, self.terms
         await self._run_hooks("pre")
         self.ground.log(f"applying {len(self.wanted.desired)} object(s)")
-        self.changes.append(await applying.apply(attempt, self.wanted, self.before))
+        self.changes.append(await self._apply())
         await self._remove_stale()
         if terms.waits:
             self.ground.log(f"waiting for the objects with timeout of {terms.timeout_s:g}s")
@@ -139,6 +142,34 @@ class Revision:
             ground = self.ground
             await waiting.healthy(attempt, checked, ground.rules, terms.timeout_s, ground.find_news)
         await self._run_hooks("post")
+
+    async def _apply(self) -> ChangeSet:
+        if self.record.is_client_side:
+            return await clientside.apply(self._merge(), self.before)
+        attempt, base = self.ground.attempt, self.base
+        is_migration = base is not None and base.is_client_side
+        return await applying.apply(attempt, self.wanted, self.before, afresh=is_migration)
+
+    def _merge(self) -> clientside.Merge:
+        return clientside.Merge(
+            work=self.ground,
+            action=Action(self.verb),
+            terms=self.terms,
+            record=self.record,
+            wanted=self.wanted,
+            base=self.base,
+        )
+
+    async def validate(self) -> None:
+        """Try the objects, before anything is written, as far as that is asked for.
+
+        Raises:
+            Exception: one of `FAILURES`.
+        """
+        if self.record.is_client_side:
+            await clientside.check(self._merge())
+        elif self.terms.validates:
+            await preflight.check(self.ground.attempt, self.wanted)
 
     async def _run_hooks(self, moment: str) -> None:
         event, ground = f"{moment}-{self.verb}", self.ground
@@ -233,7 +264,8 @@ async def _prepare(work: Work, action: Action, terms: Terms) -> Revision:
     attempt, is_upgrade = work.attempt, action is Action.UPGRADE
     if not is_upgrade and work.last is not None and not _may_replace(work.last, terms):
         raise HelmError(_IN_USE)
-    definitions = await _define(work) if terms.applies_definitions else []
+    method = all_terms.apply_method(work.spec, action, work.last)
+    definitions = await _define(work, terms, method) if terms.applies_definitions else []
     work.log(f"rendering chart {work.chart.full_name}")
     rendered = await work.renderer.render(
         render.Request(
@@ -247,30 +279,37 @@ async def _prepare(work: Work, action: Action, terms: Terms) -> Revision:
         )
     )
     now = attempt.context.clock.now()
-    pending = records.pending(rendered.record, work.last, is_upgrade=is_upgrade, now=now)
+    pending = records.pending(
+        rendered.record, work.last, is_upgrade=is_upgrade, apply_method=method, now=now
+    )
     wanted = await applying.bundle_of(attempt, pending)
     former = await work.in_force()
+    base = former if is_upgrade else None
     before = await owned(work, former)
+    revision = Revision(
+        work, terms, pending, wanted, former, base, before, definitions, action.value
+    )
     if terms.creates_namespace:
         await _create_namespace(work)
-    if terms.validates:
-        await preflight.check(attempt, wanted)
+    await revision.validate()
     await work.storage.create(pending, max_history=policy.max_history(work.spec))
-    verb = "upgrade" if is_upgrade else "install"
-    return Revision(work, terms, pending, wanted, former, before, definitions, verb)
+    return revision
 
 
 def _may_replace(last: Record, terms: Terms) -> bool:
     return terms.replaces and last.status in {record.UNINSTALLED, record.FAILED}
 
 
-async def _define(work: Work) -> Entries:
+async def _define(work: Work, terms: Terms, method: str) -> Entries:
     found = await work.attempt.context.threads.run(
         charts.definitions, work.chart, work.values.merged
     )
     if not found:
         return []
     work.log(f"applying {len(found)} definition(s)")
+    if method == record.CLIENT_SIDE:
+        replaces = terms.replaces_definitions
+        return await clientside.define(work, found, replaces=replaces)
     return await applying.define(work.attempt, found, work.owner)
 
 

@@ -90,15 +90,15 @@ async def _prepare(work: Work, snapshot: Snapshot) -> release.Revision:
         raise RecordError(f"release {words.release_of(snapshot)} is not in storage")
     work.log(f"rolling back to {words.release_of(snapshot)}")
     now = work.attempt.context.clock.now()
-    pending = records.rolled_back(target, work.last, now=now)
+    method = all_terms.apply_method(work.spec, Action.ROLLBACK, target)
+    pending = records.rolled_back(target, work.last, apply_method=method, now=now)
     wanted = await applying.bundle_of(work.attempt, pending)
     former = await work.in_force()
     before = await release.owned(work, former)
     definitions = applying.definitions_of(work.attempt.item, wanted.entries)
     await work.storage.create(pending, max_history=policy.max_history(work.spec))
-    return release.Revision(
-        work, terms, pending, wanted, former, before, definitions, Action.ROLLBACK.value
-    )
+    verb, base = Action.ROLLBACK.value, work.last
+    return release.Revision(work, terms, pending, wanted, former, base, before, definitions, verb)
 
 
 async def _note(work: Work, target: Snapshot, superseded: Record | None = None) -> None:

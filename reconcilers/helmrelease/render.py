@@ -116,7 +116,7 @@ class Renderer:
     """
 
     def __init__(self, helm: Helm, kustomize: Kustomize, threads: Threads) -> None:
-        self._helm, self._threads = helm, threads
+        self.helm, self._threads = helm, threads
         self._post = PostRenderer(kustomize, threads)
 
     async def render(self, request: Request) -> Rendered:
@@ -135,7 +135,7 @@ class Renderer:
             raise RenderError(f"there is no place to render in: {err.strerror or err}") from err
 
     async def _render(self, request: Request) -> Rendered:
-        async with self._helm.session(request.place) as session:
+        async with self.helm.session(request.place) as session:
             file = await self._threads.run(_prepare, request, session.folder)
             output = await session.run(
                 arguments(request, file), values=request.values.text, timeout_s=request.timeout_s

@@ -354,13 +354,6 @@ async def test_an_account_without_rights_changes_nothing(world: World, namespace
     await world.until("demo", releaser.gone)
 
 
-async def test_client_side_apply_is_not_served(world: World) -> None:
-    await world.push(chart())
-    await world.release("demo", upgrade={"serverSideApply": "disabled"})
-    item = await world.until("demo", stalled(meta.NOT_SERVED))
-    assert "spec.upgrade.serverSideApply=disabled" in condition(item, meta.STALLED)[2]
-
-
 async def until_job(world: World, name: str, *, active: bool = False, other_than: str = "") -> None:
     """Wait until there is a Job of this name, and if asked for one that has not ended."""
 

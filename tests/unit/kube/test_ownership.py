@@ -34,7 +34,7 @@ def metadata(*entries: JsonObject, **more: object) -> PartialMeta:
 
 
 def digest(*entries: JsonObject, **more: object) -> bytes:
-    return ownership.digest_of(metadata(*entries, **more), IDENTITY.manager)
+    return ownership.digest_of(metadata(*entries, **more), IDENTITY)
 
 
 @pytest.mark.parametrize(
