@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from cli import options
 from daemon import kinds as served
-from inspection import content, failure, kinds, releases
+from inspection import content, failure, kinds, release_charts, releases
 
 if TYPE_CHECKING:
     import argparse
+
+    from kube.objects import JsonObject
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +29,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--revision",
         metavar="REV",
-        help="a branch, tag or commit of the source to build, fetched with its credentials",
+        help="a branch, tag or commit of the source to build, or a version of the chart in its "
+        "HelmRepository; fetched with its credentials",
     )
     group.add_argument(
         "--chart",
@@ -37,9 +40,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--values",
-        type=Path,
         metavar="FILE",
-        help="values to render with in place of a HelmRelease's spec.values",
+        help="values to render with in place of a HelmRelease's spec.values; - is stdin",
     )
     parser.add_argument("--show-secrets", action="store_true", help="print the values of Secrets")
     options.add_namespace(parser)
@@ -68,5 +70,13 @@ def wanted(args: argparse.Namespace) -> content.Wanted | releases.Wanted:
         if given is not None:
             raise failure.UsageError(f"{option} means nothing to a {kind.name}")
     if is_release:
-        return releases.Wanted(args.namespace, names[0], args.chart, args.revision, args.values)
+        chart = release_charts.Wanted(args.chart, args.revision)
+        return releases.Wanted(args.namespace, names[0], chart, _values(args.values))
     return content.Wanted(args.namespace, names[0], args.path, args.revision)
+
+
+def _values(file: str | None) -> JsonObject | None:
+    """Return the values of a file; None where none is named."""
+    if file is None:
+        return None
+    return releases.read_values(options.read_file(file), f"--values {file}")

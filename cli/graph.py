@@ -41,7 +41,7 @@ def execute(args: argparse.Namespace) -> int:
         found = access.run(main())
     around = meta.ObjectRef(cluster.name, kind.name, args.namespace, names[0]) if kind else None
     if around is not None and found.get(around) is None:
-        raise failure.CommandError(f"{around} is not there")
+        raise failure.MissingError(f"{around} is not there")
     result = graph.build(found, around)
     if args.output == "json":
         print(msgspec.json.encode(result).decode())

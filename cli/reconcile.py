@@ -108,7 +108,7 @@ async def _existing(client: Client, kind: Kind, namespace: str, name: str) -> An
     try:
         obj = await objects.get(client, kind, namespace, name)
     except errors.NotFound as err:
-        raise failure.CommandError(f"{kind.name}/{namespace}/{name} is not there") from err
+        raise failure.MissingError(f"{kind.name}/{namespace}/{name} is not there") from err
     if report.row(kind.name, obj).is_suspended:
         raise failure.CommandError(f"{kind.name}/{namespace}/{name} is suspended; resume it first")
     if isinstance(obj, HelmRepository) and obj.is_static:

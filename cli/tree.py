@@ -37,7 +37,7 @@ def execute(args: argparse.Namespace) -> int:
         found = access.run(main())
     ref = meta.ObjectRef(cluster.name, kind.name, args.namespace, names[0])
     if found.get(ref) is None:
-        raise failure.CommandError(f"{ref} is not there")
+        raise failure.MissingError(f"{ref} is not there")
     root = tree.build(found, ref)
     if args.output == "json":
         print(msgspec.json.encode(root).decode())

@@ -146,7 +146,4 @@ def _differences(
 def _side(field: str, value: object) -> object:
     if value is fielddiff.MISSING:
         return _ABSENT
-    last = field.rpartition(".")[2]
-    if isinstance(value, str) and masking.is_telling(last):
-        return masking.MASK
-    return masking.tree(value)
+    return masking.member(field, value)

@@ -140,7 +140,7 @@ async def _source(context: ClusterContext, item: Kustomization) -> ArtifactSourc
     try:
         found: Any = await objects.get(context.client, kind, key.namespace, key.name)
     except errors.NotFound as err:
-        raise failure.CommandError(
+        raise failure.MissingError(
             f"{key}, the source of Kustomization/{item.metadata.namespace}/{item.metadata.name}, "
             "is not there; build from a local directory with --path"
         ) from err

@@ -3,6 +3,8 @@
 Exception tree::
 
     CommandError         it did not work (status 1)
+    ├── MissingError     the object that was named is not there
+    ├── RefusedError     it is kept from doing it: Flux manages the object, or another write runs
     ├── UsageError       the command line or the settings are wrong (status 2)
     └── NoAnswerError    a question to which status 1 is an answer has none (status 2)
 """
@@ -14,6 +16,14 @@ class CommandError(Exception):
     """The command did not work; the message is printed without a traceback."""
 
     status = 1
+
+
+class MissingError(CommandError):
+    """The object that was named is not there."""
+
+
+class RefusedError(CommandError):
+    """It is not done although it could be; the message says what to do instead."""
 
 
 class UsageError(CommandError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -56,12 +57,28 @@ _SHORT: Final = {
 }
 
 
+_MOST_OF_NAME: Final = 100
+"""Objects of one name in different namespaces."""
+_PAIR: Final = re.compile(r"[^\s=!()]+(=|==|!=)[^\s=!()]*")
+
+
 class Page(NamedTuple):
     """Some objects of a list."""
 
     items: list[JsonObject]
     following: str
     """Asks for the objects after these; empty at the end."""
+
+
+class Selection(NamedTuple):
+    """Which objects of a kind."""
+
+    namespace: str = ""
+    """Of one namespace; empty for all. Not looked at for a cluster-scoped kind."""
+    labels: str = ""
+    """A selector of labels; commas or blanks stand between several pairs."""
+    fields: str = ""
+    """A selector of fields."""
 
 
 class _ListMeta(meta.Struct, frozen=True, kw_only=True):
@@ -144,23 +161,42 @@ async def get(client: Client, found: Resource, namespace: str, name: str) -> Jso
     """Return one whole object.
 
     Raises:
-        failure.CommandError: there is none.
+        failure.MissingError: there is none.
     """
     try:
         return await client.get(found, namespace, name)
     except errors.NotFound as err:
         where = f"{namespace}/" if namespace else ""
-        raise failure.CommandError(
+        raise failure.MissingError(
             f"{found.gvk.kind}/{where}{name} is not there; list its kind to see the names"
         ) from err
+
+
+async def named(client: Client, found: Resource, namespace: str, name: str) -> list[JsonObject]:
+    """Return the whole objects of a name: one, or those of every namespace where none is given.
+
+    Raises:
+        failure.MissingError: there is none.
+    """
+    head = {"apiVersion": found.gvk.api_version, "kind": found.gvk.kind}
+    if namespace or not found.is_namespaced:
+        where = namespace if found.is_namespaced else ""
+        return [head | await get(client, found, where, name)]
+    listed = await page(
+        client, found, Selection(fields=f"metadata.name={name}"), limit=_MOST_OF_NAME
+    )
+    if not listed.items:
+        raise failure.MissingError(
+            f"{found.gvk.kind} {name} is not there, in no namespace; list its kind to see the names"
+        )
+    return listed.items
 
 
 async def page(
     client: Client,
     found: Resource,
+    wanted: Selection,
     *,
-    namespace: str = "",
-    selector: str = "",
     limit: int = 50,
     following: str = "",
 ) -> Page:
@@ -169,21 +205,48 @@ async def page(
     Args:
         client: the cluster.
         found: the kind.
-        namespace: of one namespace; empty for all.
-        selector: of these labels; commas or blanks stand between several.
+        wanted: which of its objects.
         limit: how many at most.
         following: what the page before said.
     """
-    params = {"limit": str(limit)}
-    if selector:
-        params["labelSelector"] = ",".join(selector.replace(",", " ").split())
-    if following:
-        params["continue"] = following
-    body = await client.get_raw(found.path(namespace), params=params)
+    params = {
+        "limit": str(limit),
+        "labelSelector": label_selector(wanted.labels),
+        "fieldSelector": wanted.fields,
+        "continue": following,
+    }
+    namespace = wanted.namespace if found.is_namespaced else ""
+    given = {key: value for key, value in params.items() if value}
+    body = await client.get_raw(found.path(namespace), params=given)
     answer = msgspec.json.decode(body, type=_Page)
     head = {"apiVersion": found.gvk.api_version, "kind": found.gvk.kind}
     items = [head | orjson.loads(bytes(each)) for each in answer.items]
     return Page(items, answer.metadata.continue_)
+
+
+def label_selector(text: str) -> str:
+    """Return a selector as the API server reads it; blanks may part pairs in place of commas.
+
+    A selector of sets, such as ``tier in (web, db)``, is left as it is.
+    """
+    words = text.replace(",", " ").split()
+    return ",".join(words) if all(_PAIR.fullmatch(each) for each in words) else text.strip()
+
+
+def selector_of(workload: JsonObject) -> str:
+    """Return the selector of a workload's pods; empty where it has none."""
+    found = (workload.get("spec") or {}).get("selector") or {}
+    parts = [f"{key}={value}" for key, value in (found.get("matchLabels") or {}).items()]
+    for each in found.get("matchExpressions") or ():
+        key, values = each["key"], ",".join(each.get("values") or ())
+        words = {
+            "In": f"{key} in ({values})",
+            "NotIn": f"{key} notin ({values})",
+            "Exists": key,
+            "DoesNotExist": f"!{key}",
+        }
+        parts.append(words[each["operator"]])
+    return ",".join(parts)
 
 
 async def several(

@@ -36,6 +36,8 @@ _INLINE: Final = re.compile(
     | (?<=password=)[^\s&;"']+ | (?<=token=)[^\s&;"']+
     """
 )
+_VARIABLE: Final = re.compile(r"\[name=(?P<name>[^\]]+)\]\Z")
+_MEMBERS: Final = re.compile(r"\[[^\]]*\]\Z")
 _COPY: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -71,6 +73,19 @@ def tree(value: Any) -> Any:  # noqa: ANN401 - any JSON
 def is_telling(name: str) -> bool:
     """Tell whether a field of this name holds a secret."""
     return bool(_TELLING.search(name)) and not _LEADING.search(name)
+
+
+def member(path: str, value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return the value of a field, masked where the field's path says that it is a secret.
+
+    Args:
+        path: as a difference names it: ``spec.containers[name=web].env[name=TOKEN].value``.
+        value: what is there.
+    """
+    head, _, last = path.rpartition(".")
+    variable = _VARIABLE.search(head) if last == "value" else None
+    name = variable["name"] if variable else last
+    return _member(_MEMBERS.sub("", name), value)
 
 
 def arguments(given: dict[str, Any]) -> dict[str, Any]:

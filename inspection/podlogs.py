@@ -59,7 +59,7 @@ async def read(
     try:
         body = await client.get_raw(path, params=params)
     except errors.NotFound as err:
-        raise failure.CommandError(f"Pod/{namespace}/{pod} is not there: {err}") from err
+        raise failure.MissingError(f"Pod/{namespace}/{pod} is not there: {err}") from err
     except errors.BadRequest as err:
         raise failure.CommandError(f"Pod/{namespace}/{pod} has no log to show: {err}") from err
     text = masking.text(body.decode("utf-8", "replace"))
@@ -70,12 +70,11 @@ async def pods_of(client: Client, workload: JsonObject) -> list[JsonObject]:
     """Return the pods of a workload, or the pod itself; none where it selects none."""
     if workload.get("kind") == "Pod":
         return [workload]
-    selector = ((workload.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-    if not selector:
+    wanted = live.selector_of(workload)
+    if not wanted:
         return []
-    wanted = ",".join(f"{key}={value}" for key, value in selector.items())
     namespace = str(workload["metadata"].get("namespace") or "")
-    return (await live.page(client, PODS, namespace=namespace, selector=wanted)).items
+    return (await live.page(client, PODS, live.Selection(namespace, wanted))).items
 
 
 def containers(pod: JsonObject) -> list[str]:

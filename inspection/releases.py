@@ -6,16 +6,14 @@ server's, under the daemon's field manager and as the account of the release.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from api.helm import HelmRelease
-from api.source import GitRepository
 from daemon import kinds as served
 from daemon import tools
-from inspection import content, failure, objects
+from inspection import failure, objects, release_charts
 from kube import errors, inventory, manifests, preview
 from kube.helm import record as records
 from kube.helm.storage import ReleaseStorage
@@ -23,30 +21,21 @@ from kube.ownership import IDENTITIES
 from kube.target import Session
 from kube.wording import ObjectError
 from reconcilers import targets
-from reconcilers.helmchart import chart as charts
-from reconcilers.helmchart import values as chart_values
-from reconcilers.helmrelease import applying, bundle, chartobject, names, render, values
-from reconcilers.helmrelease import chart as release_charts
+from reconcilers.helmrelease import applying, bundle, names, render, values
 from reconcilers.helmrelease import objects as release_objects
+from reconcilers.helmrelease.chart import ChartError
 from reconcilers.helmrelease.program import HelmError, HelmMissing, Place
 from runtime.errors import GitOpsError
 from runtime.process import ProcessError
-from sources import localtree
-from sources.helm import package
-from sources.helm.errors import ChartError as UnreadableError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from api.helm import ChartTemplate
     from daemon.settings import Settings
     from kube.helm.record import Record
     from kube.inventory import Entries
+    from kube.objects import JsonObject
     from kube.preview import Preview
     from reconcilers.context import ClusterContext
-    from reconcilers.helmrelease.chart import Chart
     from reconcilers.targets import Target
-    from sources.tree import Tree
 
 GONE: Final = frozenset({records.UNINSTALLED, records.UNINSTALLING})
 
@@ -56,12 +45,9 @@ class Wanted(NamedTuple):
 
     namespace: str
     name: str
-    chart: Path | None = None
-    """A local chart, packed or as a directory."""
-    revision: str | None = None
-    """A branch, tag or commit of the GitRepository that the chart comes from."""
-    values: Path | None = None
-    """A file in place of ``spec.values``."""
+    chart: release_charts.Wanted = release_charts.Wanted()
+    values: JsonObject | None = None
+    """In place of ``spec.values``."""
 
 
 class Rendered(NamedTuple):
@@ -83,7 +69,7 @@ async def render_release(context: ClusterContext, settings: Settings, wanted: Wa
     """
     item = await find(context, wanted.namespace, wanted.name)
     try:
-        chart = await _chart(context, settings, wanted, item)
+        chart = await release_charts.find(context, settings, wanted.chart, item)
         given = await _values(context, wanted, item)
         target = await targets.find(context, item)
         former = await storage(context, item, target).last(names.release_name(item))
@@ -102,7 +88,7 @@ async def render_release(context: ClusterContext, settings: Settings, wanted: Wa
     except HelmMissing as err:
         _, complaint = await tools.look(settings)
         raise failure.CommandError(str(err) or complaint) from err
-    except (HelmError, render.RenderError, release_charts.ChartError, records.RecordError) as err:
+    except (HelmError, render.RenderError, ChartError, records.RecordError) as err:
         raise failure.CommandError(str(err)) from err
     except (GitOpsError, ProcessError, OSError) as err:
         raise failure.CommandError(str(err)) from err
@@ -156,12 +142,12 @@ async def find(context: ClusterContext, namespace: str, name: str) -> HelmReleas
     """Return a HelmRelease.
 
     Raises:
-        failure.CommandError: it is not there.
+        failure.MissingError: it is not there.
     """
     try:
         found = await objects.get(context.client, served.HELM_RELEASE, namespace, name)
     except errors.NotFound as err:
-        raise failure.CommandError(
+        raise failure.MissingError(
             f"HelmRelease/{namespace}/{name} is not there; "
             "`gitopsd get helmreleases -A` lists those that are"
         ) from err
@@ -179,114 +165,26 @@ def storage(context: ClusterContext, item: HelmRelease, target: Target) -> Relea
 async def _values(context: ClusterContext, wanted: Wanted, item: HelmRelease) -> values.Values:
     if wanted.values is None:
         return await values.compose(context, item)
-    try:
-        text = await context.threads.run(wanted.values.read_bytes)
-        found = await context.threads.run(manifests.load, text, str(wanted.values))
-    except OSError as err:
-        raise failure.UsageError(f"--values {wanted.values}: {err.strerror}") from err
-    except manifests.ManifestError as err:
-        raise failure.CommandError(f"--values: {err}") from err
-    if not isinstance(found, dict | None):
-        raise failure.CommandError(f"--values {wanted.values}: the values are no map")
-    spec = msgspec.structs.replace(item.spec, values=msgspec.Raw(msgspec.json.encode(found or {})))
+    spec = msgspec.structs.replace(
+        item.spec, values=msgspec.Raw(msgspec.json.encode(wanted.values))
+    )
     return await values.compose(context, msgspec.structs.replace(item, spec=spec))
 
 
-# The chart --------------------------------------------------------------------------------------
+def read_values(text: str, title: str) -> JsonObject:
+    """Return the values that a YAML text says.
 
+    Args:
+        text: one map; nothing at all is an empty one.
+        title: what it is, for messages: an option with its file, or an argument.
 
-async def _chart(
-    context: ClusterContext, settings: Settings, wanted: Wanted, item: HelmRelease
-) -> Chart:
-    run = context.threads.run
-    if wanted.chart is not None:
-        return await run(_local, wanted.chart, item, context.data_dir)
-    if wanted.revision is not None:
-        source = await _repository(context, wanted.revision, item)
-        tree, _ = await content.fetch(context, source, wanted.revision)
-        path = item.spec.chart.spec.chart if item.spec.chart else ""
-        place = chart_values.normalise(path)
-        return await run(_packed, tree, place, item.spec.chart, context.data_dir)
-    key = chartobject.source_of(item)
-    kind = served.BY_NAME.get(key.kind)
+    Raises:
+        failure.UsageError: it is no YAML, or no map.
+    """
     try:
-        found = await objects.get(context.client, kind, key.namespace, key.name) if kind else None
-    except errors.NotFound:
-        found = None
-    artifact = getattr(found.status, "artifact", None) if found else None
-    if artifact is None:
-        raise failure.CommandError(
-            f"{key}, the chart of HelmRelease/{item.metadata.namespace}/{item.metadata.name}, "
-            "has no artifact; render a local chart with --chart"
-        )
-    file = await content.stored(context, settings, artifact)
-    if file is None:
-        tree = await content.elsewhere(context, artifact, str(key))
-        folder = tree.entries()[0].path.partition("/")[0]
-        return await run(_packed, tree, folder, None, context.data_dir)
-    is_tagged = key.kind != chartobject.KIND and ":" in artifact.revision
-    revision = artifact.revision if is_tagged else ""
-    return await run(release_charts.load, file, artifact.digest, revision)
-
-
-async def _repository(context: ClusterContext, revision: str, item: HelmRelease) -> GitRepository:
-    """Return the repository that the chart of a HelmRelease comes from."""
-    reference = item.spec.chart.spec.source_ref if item.spec.chart else None
-    if reference is None or reference.kind != GitRepository.KIND:
-        raise failure.UsageError(
-            f"--revision {revision}: the chart does not come from a GitRepository; give a chart "
-            "by --chart"
-        )
-    namespace = reference.namespace or item.metadata.namespace
-    try:
-        found = await objects.get(context.client, served.GIT_REPOSITORY, namespace, reference.name)
-    except errors.NotFound as err:
-        text = f"GitRepository/{namespace}/{reference.name} is not there"
-        raise failure.CommandError(text) from err
-    if not isinstance(found, GitRepository):
-        raise TypeError(found)
-    return found
-
-
-def _local(path: Path, item: HelmRelease, folder: Path) -> Chart:
-    """Read a chart on this machine. Blocking."""
-    place = path.expanduser().resolve()
-    if place.is_dir():
-        return _packed(localtree.LocalTree(place), "", item.spec.chart, folder)
-    if not place.is_file():
-        raise failure.UsageError(f"--chart {path}: is not there")
-    return _loaded(place)
-
-
-def _packed(tree: Tree, directory: str, template: ChartTemplate | None, folder: Path) -> Chart:
-    """Pack a chart's directory as the daemon does, with the values files that are asked for."""
-    try:
-        chart = charts.load_directory(tree, directory)
-        spec = template.spec if template else None
-        if spec and spec.values_files:
-            merged, _ = chart_values.merge_files(
-                spec.values_files,
-                lambda path: _read(tree, directory, path),
-                ignores_missing=spec.ignore_missing_values_files,
-            )
-            chart.files[charts.VALUES] = merged
-        file = folder / "chart.tgz"
-        file.write_bytes(package.pack(chart.entries()))
-    except UnreadableError as err:
-        raise failure.CommandError(str(err)) from err
-    return _loaded(file)
-
-
-def _read(tree: Tree, directory: str, path: str) -> bytes | None:
-    """Return a values file, named as Flux does: from the root of the source."""
-    for place in (path, f"{directory}/{path}" if directory else path):
-        try:
-            return tree.read(place)
-        except FileNotFoundError:
-            continue
-    return None
-
-
-def _loaded(file: Path) -> Chart:
-    digest = f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
-    return release_charts.load(file, digest)
+        found = manifests.load(text, title)
+    except manifests.ManifestError as err:
+        raise failure.UsageError(str(err)) from err
+    if not isinstance(found, dict | None):
+        raise failure.UsageError(f"{title}: the values are no map")
+    return found or {}

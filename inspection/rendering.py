@@ -74,7 +74,7 @@ async def _item(context: ClusterContext, namespace: str, name: str) -> Kustomiza
     try:
         found = await objects.get(context.client, served.KUSTOMIZATION, namespace, name)
     except errors.NotFound as err:
-        raise failure.CommandError(
+        raise failure.MissingError(
             f"Kustomization/{namespace}/{name} is not there; "
             "`gitopsd get kustomizations -A` lists those that are"
         ) from err

@@ -53,7 +53,7 @@ async def reconcile(
         verify: of a Kustomization: compare every object by a dry run.
 
     Raises:
-        failure.CommandError: there is no such object.
+        failure.MissingError: there is no such object.
     """
     annotations = {meta.REQUESTED_AT: request}
     chosen = {meta.FORCE_AT: force, meta.RESET_AT: reset, meta.VERIFY: verify}
@@ -68,7 +68,7 @@ async def suspend(
     """Suspend or resume one object: by its spec, an operator's kind by its annotation.
 
     Raises:
-        failure.CommandError: there is no such object.
+        failure.MissingError: there is no such object.
     """
     body: JsonObject = {"spec": {"suspend": is_suspended or None}}
     if is_operators(resource.gvk):
@@ -83,7 +83,7 @@ async def patch(
     """Change one object by a merge patch and return what it is now.
 
     Raises:
-        failure.CommandError: there is no such object.
+        failure.MissingError: there is no such object.
     """
     try:
         raw = await client.patch(
@@ -95,7 +95,7 @@ async def patch(
             manager=MANAGER,
         )
     except errors.NotFound as err:
-        raise failure.CommandError(f"{resource.gvk.kind}/{namespace}/{name} is not there") from err
+        raise failure.MissingError(f"{resource.gvk.kind}/{namespace}/{name} is not there") from err
     found: JsonObject = orjson.loads(raw)
     return found
 

@@ -108,11 +108,10 @@ async def _warnings(client: Client, workload: JsonObject) -> list[Trouble]:
 
 
 async def _replica_sets(client: Client, workload: JsonObject, namespace: str) -> list[JsonObject]:
-    labels = ((workload.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-    if workload.get("kind") != "Deployment" or not labels:
+    selector = live.selector_of(workload)
+    if workload.get("kind") != "Deployment" or not selector:
         return []
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
-    return (await live.page(client, REPLICA_SETS, namespace=namespace, selector=selector)).items
+    return (await live.page(client, REPLICA_SETS, live.Selection(namespace, selector))).items
 
 
 def _is_about(event: events.Event, names: set[str]) -> bool:

@@ -30,7 +30,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     cluster: str
     arguments: dict[str, Any]
     outcome: str
-    """``done``, ``refused`` or ``failed``."""
+    """``done``, ``refused`` (nothing was sent), ``failed`` or ``interrupted``."""
     result: str
 
 
@@ -54,7 +54,7 @@ class Audit:
             who: the client.
             tool: what it called.
             given: the arguments as they came.
-            outcome: ``done``, ``refused`` or ``failed``.
+            outcome: see `Entry`.
             result: the first lines of the answer.
         """
         entry = Entry(

@@ -14,6 +14,7 @@ from mcp_server import (
     exploring,
     planning,
     reading,
+    returning,
     waiting,
 )
 
@@ -26,6 +27,7 @@ ALL: Final[tuple[Tool[Any], ...]] = (
     *exploring.TOOLS,
     *comparing.TOOLS,
     *planning.TOOLS,
+    *returning.TOOLS,
     *waiting.TOOLS,
     *reading.TOOLS,
     *docs.TOOLS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import msgspec
 
@@ -40,6 +40,8 @@ class ContextQuery(Arguments, frozen=True, kw_only=True):
     """Which cluster."""
 
     name: Annotated[str, msgspec.Meta(description="Name of the cluster, or of its context")]
+    segments: ClassVar[frozenset[str]] = frozenset()
+    """A context may be called anything."""
 
 
 async def get_kubeconfig_contexts(call: Call, args: NoArguments) -> Answer:

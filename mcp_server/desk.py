@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from inspection import clusters, commits, daemon_client, failure, survey
 from kube.discovery import Discovery
-from runtime import clock
+from runtime import clock, limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -56,6 +56,7 @@ class Desk:
     def __init__(self, config: Path, settings: Settings, audit: Audit | None = None) -> None:
         self.config, self.settings, self.audit = config, settings, audit
         self.clock = clock.SystemClock()
+        self.threads = limits.Threads()
         self._stack = AsyncExitStack()
         self._sites: dict[str, Site] = {}
         self._opening = asyncio.Lock()
@@ -63,6 +64,7 @@ class Desk:
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
+        self._stack.push_async_callback(self.threads.aclose)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -105,10 +107,10 @@ class Desk:
         """Be the only one that writes to something.
 
         Raises:
-            failure.CommandError: another call does at the moment.
+            failure.RefusedError: another call does at the moment.
         """
         if what in self._writing:
-            raise failure.CommandError(
+            raise failure.RefusedError(
                 f"another call is writing to {what} at the moment; wait for it with wait_for, "
                 "look at the result, and then try again"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from mcp_server.desk import Call
 
 
+_MOST_PAGES: Final = 20
+
+
 class DocsQuery(Arguments, frozen=True, kw_only=True):
     """What to look for."""
 
     query: Annotated[str, msgspec.Meta(description="A few words, such as a field's name")]
-    limit: Annotated[int, msgspec.Meta(ge=1, le=20, description="Pages at most")] = 1
-    format: Annotated[str, msgspec.Meta(description="concise or complete")] = "concise"
+    limit: Annotated[int, msgspec.Meta(ge=0, description=f"Pages, {_MOST_PAGES} at most")] = 1
+    format: Annotated[
+        Literal["", "concise", "complete"],
+        msgspec.Meta(description="concise, the default: the beginnings of pages; or complete"),
+    ] = "concise"
 
 
 class Found(Result, frozen=True, kw_only=True):
@@ -43,7 +49,7 @@ async def search_flux_docs(call: Call, args: DocsQuery) -> Answer:
     """Search the documents of this version and the description of every field of every kind."""
     del call
     shelf = await asyncio.to_thread(library.shipped)
-    hits = shelf.search(args.query, args.limit)
+    hits = shelf.search(args.query, min(args.limit or 1, _MOST_PAGES))
     if not hits:
         raise failure.CommandError(
             "No documents found; try other words: a kind (Kustomization), a field (dependsOn), "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -21,6 +21,8 @@ from inspection import (
     trace,
     tree,
 )
+from kube import errors
+from kube.connection import AuthError
 from mcp_server.tool import Answer, Arguments, Result, Tool, about, shortened
 
 if TYPE_CHECKING:
@@ -108,9 +110,6 @@ async def list_clusters(call: Call, args: EveryCluster) -> Answer:
 
 
 async def _line(call: Call, name: str, served_by: str) -> ClusterLine:
-    from kube import errors
-    from kube.connection import AuthError
-
     try:
         site = await call.desk.site(name)
         version = msgspec.json.decode(await site.client.get_raw("/version"))
@@ -153,7 +152,7 @@ async def get_tree(call: Call, args: Named) -> Answer:
     found = await call.survey(site)
     ref = _flux_ref(site, args)
     if found.get(ref) is None:
-        raise failure.CommandError(
+        raise failure.MissingError(
             f"{ref} is not there; get_kubernetes_resources lists the objects of its kind"
         )
     root = tree.build(found, ref)
@@ -239,7 +238,7 @@ class GraphQuery(Arguments, frozen=True, kw_only=True):
     kind: Annotated[str, about("Kind of an object to start from; the whole where left out")] = ""
     name: Annotated[str, about("Its name")] = ""
     namespace: Annotated[str, about("Its namespace")] = DEFAULT_NAMESPACE
-    format: Annotated[str, about("mermaid, dot or json")] = "mermaid"
+    format: Annotated[Literal["mermaid", "dot", "json"], about("How to draw it")] = "mermaid"
     full: Annotated[
         bool, about("All of a large graph, and not only what is in trouble with its neighbours")
     ] = False
@@ -257,7 +256,7 @@ async def dependency_graph(call: Call, args: GraphQuery) -> Answer:
     if args.kind:
         around = meta.ObjectRef(site.name, kinds.find(args.kind).name, args.namespace, args.name)
         if found.get(around) is None:
-            raise failure.CommandError(f"{around} is not there")
+            raise failure.MissingError(f"{around} is not there")
     result = graph.build(found, around)
     if len(result.nodes) > _MOST_NODES and around is None and not args.full:
         call.notes.append(
@@ -279,7 +278,7 @@ class DriftQuery(Arguments, frozen=True, kw_only=True):
     """Whose drift."""
 
     owner: Annotated[str, about("Part of Kind/namespace/name of whose objects")] = ""
-    limit: Annotated[int, msgspec.Meta(ge=1, le=500, description="The newest ones")] = 50
+    limit: Annotated[int, msgspec.Meta(ge=1, description="The newest ones")] = 50
 
 
 class Drifts(Result, frozen=True, kw_only=True):

@@ -25,14 +25,14 @@ async def check(call: Call, site: Site, obj: JsonObject, *, override: str) -> No
         override: which argument allows it all the same.
 
     Raises:
-        failure.CommandError: Flux manages it; the message names the applier and the Git file.
+        failure.RefusedError: Flux manages it; the message names the applier and the Git file.
     """
     owner = flux.owner(obj.get("metadata") or {}, site.name)
     if owner is None:
         return
     name = ObjectId.of(obj)
     where = await _in_git(call, site, owner_of=name, applier=str(owner))
-    raise failure.CommandError(
+    raise failure.RefusedError(
         f"{name} is managed by Flux: {owner} applied it and puts it back as Git says. "
         f"{where} Or pass {override}=true to write it all the same, knowing that the change "
         "lasts until the next reconcile."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 import orjson
@@ -11,7 +11,7 @@ from daemon import report as daemon_report
 from inspection import events, flux, live, masking, podlogs, survey
 from kube import crds, errors
 from kube.objects import GVK, Resource
-from mcp_server import shapes
+from mcp_server import enriching, shapes
 from mcp_server.tool import Answer, Arguments, Result, Tool, about, shortened
 
 if TYPE_CHECKING:
@@ -21,9 +21,14 @@ JsonObject = dict[str, Any]
 _POD_METRICS: Final = Resource(
     GVK("metrics.k8s.io", "v1beta1", "PodMetrics"), "pods", is_namespaced=True
 )
-_MOST_EVENTS: Final = 100
-_ROUTINE: Final = "ReconciliationSucceeded"
 _PAGE: Final = 30
+_MOST_OBJECTS: Final = 500
+_LINES: Final = 100
+_MOST_LINES: Final = 5000
+_CONTAINERS: Final = 100
+_MOST_CONTAINERS: Final = 1000
+_EVENTS: Final = 30
+_MOST_EVENTS: Final = 500
 
 
 # get_flux_instance ------------------------------------------------------------------------------
@@ -151,10 +156,15 @@ class ResourcesQuery(Arguments, frozen=True, kw_only=True):
 
     apiVersion: Annotated[str, about("API version, such as apps/v1 or v1")]  # noqa: N815
     kind: Annotated[str, about("Kind, spelt as in a manifest: Deployment")]
-    name: Annotated[str, about("Name of one object; it is shown whole")] = ""
+    name: Annotated[
+        str,
+        about("Name of one object, which is shown whole; in every namespace where none is given"),
+    ] = ""
     namespace: Annotated[str, about("Namespace; all of them where left out")] = ""
     selector: Annotated[str, about("Labels: key1=value1,key2=value2")] = ""
-    limit: Annotated[int, msgspec.Meta(ge=1, le=500, description="Objects a page")] = _PAGE
+    limit: Annotated[
+        int, msgspec.Meta(ge=0, description=f"Objects a page, {_MOST_OBJECTS} at most")
+    ] = _PAGE
     fields: Annotated[
         tuple[str, ...], about("Only these paths, such as spec.path or status.conditions")
     ] = ()
@@ -171,30 +181,16 @@ class Resources(Result, frozen=True, kw_only=True):
 
 
 async def get_kubernetes_resources(call: Call, args: ResourcesQuery) -> Answer:
-    """Show objects of any kind: one whole object with its events, or a list in short.
+    """Show objects of any kind: one whole object, or a list in short.
 
-    Secrets are masked. A Flux object that is named carries its recent events in status.events. A
-    list is summarised (readiness, revision, message); pass fields for particular paths, or full.
+    Secrets are masked. A Flux object that is named carries its recent events in status.events, the
+    state of its source in status.source and, a HelmRelease, its objects with their images in
+    status.inventory. A list is summarised (readiness, revision, message); pass fields for
+    particular paths, or full.
     """
     site = await call.site(args.cluster)
     served = await live.resource(site.discovery, args.apiVersion, args.kind)
-    if args.name:
-        obj = await live.get(site.client, served, args.namespace, args.name)
-        items = [await _enriched(site, obj)]
-        following = ""
-    else:
-        page = await live.page(
-            site.client,
-            served,
-            namespace=args.namespace if served.is_namespaced else "",
-            selector=args.selector,
-            limit=args.limit,
-            following=args.page,
-        )
-        is_short = not (args.full or args.fields)
-        now = call.desk.clock.now()
-        items = [shapes.short(each, now) if is_short else shapes.whole(each) for each in page.items]
-        following = page.following
+    items, following = await _items(call, site, served, args)
     if args.fields:
         items = [shapes.chosen(each, args.fields) for each in items]
     if not items:
@@ -206,28 +202,24 @@ async def get_kubernetes_resources(call: Call, args: ResourcesQuery) -> Answer:
     return Answer(text, Resources(items=tuple(items), next_page=following))
 
 
-async def _enriched(site: Site, obj: JsonObject) -> JsonObject:
-    """Return an object as it is shown; a Flux object with its events and its source."""
-    shown = shapes.whole(obj)
-    if not flux.is_flux(GVK.of(obj).group):
-        return shown
-    metadata = obj["metadata"]
-    try:
-        found = await events.listed(
-            site.client,
-            metadata.get("namespace", ""),
-            kind=obj["kind"],
-            name=metadata["name"],
-        )
-    except errors.Forbidden:
-        return shown
-    told = [
-        {"lastTimestamp": each.when, "type": each.type, "message": masking.text(each.message)}
-        for each in found
-        if each.reason != _ROUTINE
-    ]
-    status = dict(shown.get("status") or {}) | ({"events": told[-_MOST_EVENTS:]} if told else {})
-    return shown | {"status": status}
+async def _items(
+    call: Call, site: Site, served: Resource, args: ResourcesQuery
+) -> tuple[list[JsonObject], str]:
+    """Return the objects that are asked for as they are shown, and what asks for the next ones."""
+    if args.name:
+        found = await live.named(site.client, served, args.namespace, args.name)
+        return [await enriching.whole(call, site, each) for each in found], ""
+    page = await live.page(
+        site.client,
+        served,
+        live.Selection(args.namespace, args.selector),
+        limit=min(args.limit or _PAGE, _MOST_OBJECTS),
+        following=args.page,
+    )
+    is_short = not (args.full or args.fields)
+    now = call.desk.clock.now()
+    shown = [shapes.short(each, now) if is_short else shapes.whole(each) for each in page.items]
+    return shown, page.following
 
 
 # get_kubernetes_logs ----------------------------------------------------------------------------
@@ -239,7 +231,9 @@ class LogsQuery(Arguments, frozen=True, kw_only=True):
     pod_name: Annotated[str, about("Name of the pod")]
     container_name: Annotated[str, about("Name of the container")]
     pod_namespace: Annotated[str, about("Namespace of the pod")]
-    limit: Annotated[int, msgspec.Meta(ge=1, le=5000, description="Lines, the last ones")] = 100
+    limit: Annotated[
+        int, msgspec.Meta(ge=0, description=f"The last lines, {_MOST_LINES} at most")
+    ] = _LINES
     previous: Annotated[bool, about("Of the container before it was restarted")] = False
 
 
@@ -260,7 +254,7 @@ async def get_kubernetes_logs(call: Call, args: LogsQuery) -> Answer:
         args.pod_namespace,
         args.pod_name,
         args.container_name,
-        lines=args.limit,
+        lines=min(args.limit or _LINES, _MOST_LINES),
         previous=args.previous,
     )
     data = Logs(
@@ -288,7 +282,9 @@ class MetricsQuery(Arguments, frozen=True, kw_only=True):
     pod_namespace: Annotated[str, about("Namespace of the pods")]
     pod_name: Annotated[str, about("One pod")] = ""
     pod_selector: Annotated[str, about("Labels: key1=value1,key2=value2")] = ""
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1000, description="Containers at most")] = 100
+    limit: Annotated[
+        int, msgspec.Meta(ge=0, description=f"Containers, {_MOST_CONTAINERS} at most")
+    ] = _CONTAINERS
 
 
 class Usage(Result, frozen=True, kw_only=True):
@@ -310,17 +306,13 @@ class Metrics(Result, frozen=True, kw_only=True):
 async def get_kubernetes_metrics(call: Call, args: MetricsQuery) -> Answer:
     """Show how much CPU and memory pods use now; needs metrics-server in the cluster."""
     site = await call.site(args.cluster)
+    limit = min(args.limit or _CONTAINERS, _MOST_CONTAINERS)
     try:
         if args.pod_name:
             pods = [await site.client.get(_POD_METRICS, args.pod_namespace, args.pod_name)]
         else:
-            page = await live.page(
-                site.client,
-                _POD_METRICS,
-                namespace=args.pod_namespace,
-                selector=args.pod_selector,
-                limit=args.limit,
-            )
+            wanted = live.Selection(args.pod_namespace, args.pod_selector)
+            page = await live.page(site.client, _POD_METRICS, wanted, limit=limit)
             pods = page.items
     except errors.NotFound as err:
         raise errors.NotFound(
@@ -341,7 +333,7 @@ async def get_kubernetes_metrics(call: Call, args: MetricsQuery) -> Answer:
         for pod in pods
         for each in pod.get("containers") or ()
     ]
-    data = Metrics(items=tuple(found[: args.limit]))
+    data = Metrics(items=tuple(found[:limit]))
     return Answer(shapes.yaml([msgspec.to_builtins(data)]), data)
 
 
@@ -354,8 +346,10 @@ class EventsQuery(Arguments, frozen=True, kw_only=True):
     namespace: Annotated[str, about("Namespace; all of them where left out")] = ""
     kind: Annotated[str, about("Kind of the objects they are about")] = ""
     name: Annotated[str, about("Name of the object they are about")] = ""
-    type: Annotated[str, about("Normal or Warning")] = ""
-    limit: Annotated[int, msgspec.Meta(ge=1, le=500, description="The newest ones")] = 30
+    type: Annotated[Literal["", "Normal", "Warning"], about("Normal or Warning; both without")] = ""
+    limit: Annotated[
+        int, msgspec.Meta(ge=0, description=f"The newest ones, {_MOST_EVENTS} at most")
+    ] = _EVENTS
 
 
 class EventLine(Result, frozen=True, kw_only=True):
@@ -379,7 +373,8 @@ async def get_events(call: Call, args: EventsQuery) -> Answer:
     """List what happened to objects in the last hour, the newest last."""
     site = await call.site(args.cluster)
     found = await events.listed(site.client, args.namespace, kind=args.kind, name=args.name)
-    kept = [each for each in found if not args.type or each.type == args.type][-args.limit :]
+    chosen = [each for each in found if not args.type or each.type == args.type]
+    kept = chosen[-min(args.limit or _EVENTS, _MOST_EVENTS) :]
     lines = tuple(
         EventLine(
             time=each.when,

@@ -2,16 +2,15 @@
 
 Errors that a caller can do something about are results with ``isError`` and a text that says what
 to try next; each begins with a word in brackets: ``invalid``, ``not-found``, ``forbidden``,
-``unreachable``, ``failed``.
+``refused``, ``unreachable``, ``failed``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import OrderedDict
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import mcp_types as types
 import msgspec
@@ -45,6 +44,7 @@ Flux's API (Kustomization, HelmRelease, GitRepository, ...).
 - The truth is in Git. Objects that Flux manages are changed there; a write to one is refused and \
 names the file. Values of Secrets are always masked.
 - Lists are short; ask for fields, a name, or the next page for more."""
+_INTERRUPTED: Final = "the call was interrupted; it may have been done or not"
 _SESSION_HEADER: Final = "mcp-session-id"
 _MOST_SESSIONS: Final = 1000
 """Clients whose choice of a cluster is remembered; the one longest unheard of is forgotten."""
@@ -102,13 +102,29 @@ class Offer:
             known = ", ".join(self._tools)
             return _failed(f"[invalid] there is no tool {params.name!r}; there are: {known}")
         call = self._call(ctx)
-        result = await run(wanted, call, given)
-        if wanted.writes and self._desk.audit is not None:
-            outcome = "failed" if result.is_error else "done"
-            await asyncio.to_thread(
-                self._desk.audit.note, call.who, wanted.name, given, outcome, _text_of(result)
-            )
-        return result
+        if not wanted.writes:
+            return (await run(wanted, call, given)).result
+        return await self._noted(wanted, call, given)
+
+    async def _noted(
+        self, wanted: tool.Tool[Any], call: Call, given: dict[str, Any]
+    ) -> types.CallToolResult:
+        """Run a tool that writes, and note it however it ends."""
+        shown = given | {"cluster": self._cluster(call, given)}
+        done = Done(_failed(_INTERRUPTED), "interrupted")
+        try:
+            done = await run(wanted, call, given)
+            return done.result
+        finally:
+            if self._desk.audit is not None:
+                text = _text_of(done.result)
+                self._desk.audit.note(call.who, wanted.name, shown, done.outcome, text)
+
+    def _cluster(self, call: Call, given: Mapping[str, Any]) -> str:
+        """Return the cluster that a call means, as far as that can be told."""
+        known = self._desk.settings.clusters
+        only = known[0].name if len(known) == 1 else ""
+        return str(given.get("cluster") or call.session.cluster or only)
 
     def _call(self, ctx: ServerRequestContext[Desk, Any]) -> Call:
         """Return the context of one call."""
@@ -218,22 +234,36 @@ class Offer:
         return types.ReadResourceResult(contents=[content])
 
 
-async def run(wanted: tool.Tool[Any], call: Call, given: dict[str, Any]) -> types.CallToolResult:
+class Done(NamedTuple):
+    """What became of a call."""
+
+    result: types.CallToolResult
+    outcome: str
+    """For the audit log: ``done``, ``refused``, ``failed`` or ``interrupted``."""
+
+
+async def run(wanted: tool.Tool[Any], call: Call, given: dict[str, Any]) -> Done:
     """Call a tool and return its result; what a caller can mend is a result too."""
     try:
         answer = await wanted.run(call, wanted.decode(given))
     except _KNOWN as err:
-        return _failed(explained(err))
+        return _ended(err)
     except ExceptionGroup as group:
         error = group.exceptions[0]
         if not isinstance(error, _KNOWN):
             raise
-        return _failed(explained(error))
+        return _ended(error)
     notes = "".join(f"\n# {note}" for note in call.notes)
-    return types.CallToolResult(
+    result = types.CallToolResult(
         content=[types.TextContent(type="text", text=answer.text + notes)],
         structured_content=msgspec.to_builtins(answer.data),
     )
+    return Done(result, "done")
+
+
+def _ended(error: BaseException) -> Done:
+    is_refused = isinstance(error, failure.RefusedError | failure.UsageError | ValueError)
+    return Done(_failed(explained(error)), "refused" if is_refused else "failed")
 
 
 def described(each: tool.Tool[Any]) -> types.Tool:
@@ -270,8 +300,10 @@ def explained(error: BaseException) -> str:
             )
         case errors.NotFound():
             return f"[not-found] {error}; list the kind to see what there is"
-        case failure.CommandError() if "is not there" in str(error):
+        case failure.MissingError():
             return f"[not-found] {error}"
+        case failure.RefusedError():
+            return f"[refused] {error}"
         case _:
             return f"[failed] {error}"
 

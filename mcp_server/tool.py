@@ -10,7 +10,7 @@ import difflib
 import inspect
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_CHARACTERS: Final = 20_000
 """Of the text of one answer; more goes on the next page."""
+_SEGMENT: Final = re.compile(r"(?!\.{1,2}\Z)[^/%]*")
+"""What the API server takes for one segment of a path."""
 _UNKNOWN: Final = re.compile(r"unknown field `(?P<name>[^`]+)`")
 
 
@@ -39,6 +41,23 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "that set_kubeconfig_context chose, where left out."
         ),
     ] = ""
+    segments: ClassVar[frozenset[str]] = frozenset(
+        {"name", "namespace", "pod_name", "pod_namespace", "container_name"}
+    )
+    """Arguments that become one segment of a URL's path."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no object can be called: an empty name would mean all objects.
+
+        Raises:
+            ValueError: the message names the argument.
+        """
+        for each in msgspec.structs.fields(type(self)):
+            value = getattr(self, each.name)
+            if each.required and value == "":
+                raise ValueError(f"{each.encode_name} is required")
+            if each.name in self.segments and not _SEGMENT.fullmatch(value):
+                raise ValueError(f"{each.encode_name}: {value!r} is no name of anything")
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):

@@ -61,9 +61,14 @@ async def wait_for(call: Call, args: WaitQuery) -> Answer:
 
     Returns when it holds, when it cannot hold any more (Stalled, failed), or when the time is over.
     """
+    limit_s = _limit(args.timeout)
     site = await call.site(args.cluster)
     served = await named.resource(site.discovery, args.kind, args.apiVersion)
-    limit_s = _limit(args.timeout)
+    if (args.revision or args.requested_at) and not flux.is_flux(served.gvk.group):
+        raise failure.UsageError(
+            f"a {served.gvk.kind} has no revision and handles no requests; wait for the "
+            "Kustomization or HelmRelease that applies it (trace finds it)"
+        )
     result = await _follow(call, site, served, args, limit_s)
     if result.is_met:
         text = f"{result.object}: {result.state} after {result.waited_seconds:.1f} s"
@@ -129,27 +134,26 @@ def judge(last: Waited, obj: JsonObject | None, args: WaitQuery, call: Call) -> 
         args: what is waited for.
         call: tells the time.
     """
+    is_end = _is_end(args)
     if obj is None:
-        is_met = args.condition.lower() == "deleted"
-        return msgspec.structs.replace(last, is_met=is_met, state="not there", message="")
+        return msgspec.structs.replace(last, is_met=is_end, state="not there", message="")
     if not flux.is_flux(GVK.of(obj).group):
         state = health.assess(obj, call.desk.clock.now())
-        is_met = state.status is health.State.CURRENT
-        if args.condition not in {"Ready", "deleted"}:
-            is_met = _holds(obj, args.condition)
+        is_healthy = state.status is health.State.CURRENT
+        is_met = is_healthy if args.condition.lower() == "ready" else _holds(obj, args.condition)
         return msgspec.structs.replace(
             last,
-            is_met=is_met and args.condition != "deleted",
+            is_met=is_met and not is_end,
             state=str(state.status),
             message=state.message,
         )
     found = flux.FluxObject("", obj)
-    holds = found.condition(args.condition).get("status") == "True" and found.is_current
+    holds = _holds(obj, args.condition) and found.is_current
     if args.requested_at:
         holds &= found.status.get("lastHandledReconcileAt") == args.requested_at
     return msgspec.structs.replace(
         last,
-        is_met=holds and args.revision in found.revision and args.condition != "deleted",
+        is_met=holds and args.revision in found.revision and not is_end,
         state=str(found.state),
         revision=found.revision,
         message=masking.text(found.message),
@@ -158,12 +162,21 @@ def judge(last: Waited, obj: JsonObject | None, args: WaitQuery, call: Call) -> 
 
 def _holds(obj: JsonObject, type_: str) -> bool:
     conditions = (obj.get("status") or {}).get("conditions") or ()
-    return any(each.get("type") == type_ and each.get("status") == "True" for each in conditions)
+    wanted = type_.lower()
+    return any(
+        str(each.get("type")).lower() == wanted and each.get("status") == "True"
+        for each in conditions
+    )
+
+
+def _is_end(args: WaitQuery) -> bool:
+    """Tell whether it is waited for the end of an object."""
+    return args.condition.lower() == "deleted"
 
 
 def _is_hopeless(obj: JsonObject | None, args: WaitQuery) -> bool:
     """Tell whether an object cannot get there without a change: it is stalled."""
-    if obj is None or args.condition.lower() == "deleted":
+    if obj is None or _is_end(args):
         return False
     stalled = flux.FluxObject("", obj).condition("Stalled")
     return stalled.get("status") == "True" and not args.requested_at
