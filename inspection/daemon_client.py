@@ -1,10 +1,13 @@
-"""Asks the running daemon over its control socket, with nothing but the standard library."""
+"""Asks the running daemon over its control socket, with nothing but a socket.
+
+`http.client` would bring TLS and the mail parser with it, a fifth of what a command takes to start.
+"""
 
 from __future__ import annotations
 
-import http.client
+import re
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -13,21 +16,9 @@ from daemon import report
 if TYPE_CHECKING:
     from pathlib import Path
 
-_TIMEOUT_S = 5.0
-
-
-class _Connection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT_S)
-        self._path = path
-
-    def connect(self) -> None:
-        """Open the socket."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+_TIMEOUT_S: Final = 5.0
+_OK: Final = re.compile(rb"HTTP/1\.[01] 200 ")
+_LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
 
 def status(path: Path) -> report.Report | None:
@@ -43,13 +34,17 @@ def drifts(path: Path) -> tuple[report.Correction, ...] | None:
 
 
 def _get(path: Path, target: str) -> bytes | None:
-    connection = _Connection(path)
+    """Return the body of an answer; None where there is none, or not all of it."""
+    request = f"GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode()
     try:
-        connection.request("GET", target)
-        answer = connection.getresponse()
-        body = answer.read()
-    except (OSError, http.client.HTTPException):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_TIMEOUT_S)
+            connection.connect(str(path))
+            connection.sendall(request)
+            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    except OSError:
         return None
-    finally:
-        connection.close()
-    return body if answer.status == http.HTTPStatus.OK else None
+    head, _, body = answer.partition(b"\r\n\r\n")
+    length = _LENGTH.search(head)
+    is_whole = length is not None and len(body) == int(length[1])
+    return body if _OK.match(head) and is_whole else None

@@ -187,7 +187,7 @@ def test_a_chart_of_another_revision_is_packed_as_the_daemon_does(
         assert "has no branch and no tag 'nowhere'" in capsys.readouterr().err
     bench.release(chart=None, chartRef={"kind": "OCIRepository", "name": "a"})
     assert bench.run("build", "--revision", "main") == 2
-    assert "the chart does not come from a GitRepository" in capsys.readouterr().err
+    assert "comes neither from a GitRepository nor from a HelmRepository" in capsys.readouterr().err
 
 
 def test_diff_tells_what_a_release_would_create_change_and_prune(

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from mcp.server.lowlevel.server import Server
+
 COMMAND = (sys.executable, "-m", "cli.main", "mcp")
 _ADDRESS = re.compile(rb"serving (http://\S+),")
 
@@ -49,6 +51,11 @@ async def inside(config: Path, **options: Any) -> AsyncIterator[Client]:
     offer = serving.Offer(desk, catalogue.offered(**options))
     async with Client(offer.server()) as client:
         yield client
+
+
+def client(server: Server[Any]) -> Client:
+    """Return a client of a server in this process, without any transport."""
+    return Client(server)
 
 
 @asynccontextmanager

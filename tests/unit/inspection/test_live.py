@@ -66,3 +66,40 @@ def test_kinds_of_the_operator_are_suspended_by_an_annotation() -> None:
 
 def test_each_request_is_a_new_text() -> None:
     assert requests.token() != requests.token()
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("", ""),
+        ("app=web", "app=web"),
+        ("app=web tier=db", "app=web,tier=db"),
+        ("app=web, tier!=db", "app=web,tier!=db"),
+        ("app==web  empty=", "app==web,empty="),
+        ("tier in (web, db)", "tier in (web, db)"),
+        ("app=web,tier notin (a, b)", "app=web,tier notin (a, b)"),
+        ("!canary", "!canary"),
+        (" app ", "app"),
+    ],
+)
+def test_blanks_part_pairs_and_sets_stay_whole(given: str, sent: str) -> None:
+    assert live.label_selector(given) == sent
+
+
+def test_selector_of_a_workload_has_labels_and_expressions() -> None:
+    expressions = [
+        {"key": "tier", "operator": "In", "values": ["a", "b"]},
+        {"key": "zone", "operator": "NotIn", "values": ["c"]},
+        {"key": "app", "operator": "Exists"},
+        {"key": "canary", "operator": "DoesNotExist"},
+    ]
+    selector = {"matchLabels": {"app": "web"}, "matchExpressions": expressions}
+
+    found = live.selector_of({"spec": {"selector": selector}})
+
+    assert found == "app=web,tier in (a,b),zone notin (c),app,!canary"
+
+
+@pytest.mark.parametrize("workload", [{}, {"spec": {}}, {"spec": {"selector": None}}])
+def test_workload_without_a_selector_selects_nothing(workload: dict[str, object]) -> None:
+    assert live.selector_of(workload) == ""

@@ -82,3 +82,42 @@ def test_arguments_of_a_call_are_logged_without_manifests() -> None:
         "name": "x",
         "token": "***",
     }
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "data.DB_PASSWORD",
+        "spec.values.adminPassword",
+        "spec.template.spec.containers[name=web].env[name=API_TOKEN].value",
+        "spec.auth.clientSecret",
+        'data["db.password"]',
+        "spec.tokens[0].apiKey",
+    ],
+)
+def test_value_of_a_changed_field_is_masked_by_its_path(path: str) -> None:
+    assert masking.member(path, "geheim") == "***"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "data.k",
+        "spec.replicas",
+        "spec.template.spec.containers[name=web].env[name=LOG_LEVEL].value",
+        "spec.secretRef.name",
+        "spec.passwordPolicy",
+        "value",
+    ],
+)
+def test_value_of_another_field_is_shown(path: str) -> None:
+    assert masking.member(path, "info") == "info"
+
+
+def test_whole_of_an_added_variable_is_masked_inside() -> None:
+    added = [{"name": "API_TOKEN", "value": "geheim"}, {"name": "LOG_LEVEL", "value": "info"}]
+
+    assert masking.member("spec.containers[name=web].env", added) == [
+        {"name": "API_TOKEN", "value": "***"},
+        {"name": "LOG_LEVEL", "value": "info"},
+    ]
