@@ -206,7 +206,7 @@ class Informer(Generic[T]):
         old = self._objects.get(key)
         if old is not None and watch.version(old) > version:
             return
-        self._tombstones[key] = version
+        self._tombstones[key] = max(version, self._tombstones.get(key, 0))
         while len(self._tombstones) > TOMBSTONES:
             self._tombstones.popitem(last=False)
         if old is not None:

@@ -91,6 +91,8 @@ class _Entry:
     """Fields that are left to others, and are no part of the ownership."""
     tolerated: int = 0
     """At which resourceVersion it was found to be as nobody wants it, and left so; 0 if not."""
+    missed: int = 0
+    """The resourceVersion of a list that did not have it while it was not known to exist."""
 
     @property
     def is_untouched(self) -> bool:
@@ -258,6 +260,8 @@ class Ledger:
         if entry.live is None or entry.live.resource_version <= live.resource_version:
             entry.live = live
         self._clear(desired.id, live.resource_version)
+        if entry.missed > live.resource_version:  # it went while our answer was on its way
+            self.suspect(desired.id, entry.missed)
         self.changed.set()
         for each in entry.owners:
             self._drifts.pop((each, desired.id), None)
@@ -281,7 +285,7 @@ class Ledger:
         if all(owner.kind != kind for owner in entry.owners) or _is_old_news(metadata, entry):
             return
         live = look(metadata, identity, entry.ignored)
-        entry.live, entry.is_gone = live, False
+        entry.live, entry.is_gone, entry.missed = live, False, 0
         self._clear(obj, live.resource_version)
         self._recall(entry)
         if entry.baseline is not None and entry.baseline.ownership != live.ownership:
@@ -313,11 +317,24 @@ class Ledger:
         if entry is None or (entry.live and entry.live.resource_version > resource_version):
             return
         entry.live, entry.is_gone = None, True
-        self._suspects.pop(obj, None)
+        self.acquit(obj, resource_version)
         self._happened(obj, entry)
 
+    def miss(self, obj: ObjectId, resource_version: int) -> None:
+        """Note that a complete list does not have an object.
+
+        Args:
+            obj: the object.
+            resource_version: of the list.
+        """
+        entry = self._entries.get(obj)
+        if entry is not None and entry.live is None:
+            entry.missed = resource_version
+        elif entry is not None:
+            self.suspect(obj, resource_version)
+
     def acquit(self, obj: ObjectId, resource_version: int) -> None:
-        """Note that a suspect was looked for and exists; what the read told is observed apart."""
+        """Drop a suspicion after a look, unless the object left its watch once more meanwhile."""
         if self._suspects.get(obj) == resource_version:
             del self._suspects[obj]
 
@@ -329,13 +346,9 @@ class Ledger:
             if obj in self._entries and not self._is_processed(self._entries[obj])
         ]
 
-    def known(self, group: str, kind: str) -> list[ObjectId]:
-        """Return the objects of one kind that are thought to exist."""
-        return [
-            obj
-            for obj, entry in self._entries.items()
-            if entry.live is not None and obj.kind == kind and obj.group == group
-        ]
+    def claimed(self, group: str, kind: str) -> list[ObjectId]:
+        """Return the objects of one kind that are in some inventory."""
+        return [obj for obj in self._entries if obj.kind == kind and obj.group == group]
 
     @contextlib.contextmanager
     def processing(self, owner: ObjectRef) -> Iterator[None]:

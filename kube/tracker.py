@@ -176,13 +176,19 @@ class Tracker(Ledger):
 
     def _released(self, owner: ObjectRef) -> None:
         needs = {Scope(obj.group, obj.kind, owner.kind) for obj, _ in self.owned(owner)}
-        if needs != self._needs.get(owner, set()):
+        if needs == self._needs.get(owner, set()):
+            return
+        self._rescope.set()
+        if needs:
             self._needs[owner] = needs
-            self._rescope.set()
+        else:
+            del self._needs[owner]
 
     async def _adjust(self, children: Supervisor, running: set[tuple[Scope, str]]) -> None:
         """Start the watches that are needed and stop the others."""
         needed = set().union(*self._needs.values())
+        for scope in self._watches.keys() - needed:  # who claims it from now on gets a new one
+            del self._watches[scope]
         wanted = {(scope, "") for scope in needed}
         for scope in needed:
             if self._watches[scope].mode is Mode.NAMESPACE:
@@ -190,13 +196,10 @@ class Tracker(Ledger):
         for scope, namespace in running - wanted:
             await children.stop(_child(scope, namespace))
             running.discard((scope, namespace))
-            if scope not in needed:
-                self._watches.pop(scope, None)
         for scope, namespace in wanted - running:
             running.add((scope, namespace))
-            children.start(
-                _child(scope, namespace), functools.partial(self._follow, scope, namespace)
-            )
+            follow = functools.partial(self._follow, scope, namespace, self._watches[scope])
+            children.start(_child(scope, namespace), follow)
 
     def _namespaces(self, scope: Scope) -> set[str]:
         return {
@@ -207,19 +210,19 @@ class Tracker(Ledger):
             if (obj.group, obj.kind) == (scope.group, scope.kind)
         }
 
-    async def _follow(self, scope: Scope, namespace: str) -> None:
+    async def _follow(self, scope: Scope, namespace: str, state: _Watch) -> None:
         """Keep one watch; end where it is forbidden, after saying what takes its place."""
-        state = self._watches[scope]
         pause_s = UNSERVED_S[0]
         while True:
             try:
                 resource = await self._discovery.for_group_kind(
                     scope.group, scope.kind, state.version
                 )
-                await self._pump(scope, resource, namespace)
+                await self._pump(scope, resource, namespace, state)
             except errors.NotFound:
-                for obj in self.known(scope.group, scope.kind):
-                    self.suspect(obj, self._version_of(obj))
+                for obj in self.claimed(scope.group, scope.kind):
+                    if (live := self.live(obj)) is not None:
+                        self.suspect(obj, live.resource_version)
                 state.synced.set()
             except errors.Forbidden as error:
                 self._narrow(state, namespace)
@@ -237,7 +240,7 @@ class Tracker(Ledger):
             state.mode = Mode.NAMESPACE
             self._rescope.set()
 
-    async def _pump(self, scope: Scope, resource: Resource, namespace: str) -> None:
+    async def _pump(self, scope: Scope, resource: Resource, namespace: str, state: _Watch) -> None:
         """Take in what one watch tells, until it is refused."""
         selection = watch.Selection(
             namespace=namespace,
@@ -252,6 +255,8 @@ class Tracker(Ledger):
             async for change in changes:
                 self._count(change)
                 self._take(scope, namespace, change)
+                if isinstance(change, watch.Synced):
+                    state.synced.set()
 
     def _count(self, change: watch.Change[PartialObject]) -> None:
         cluster = self._client.cluster
@@ -275,29 +280,37 @@ class Tracker(Ledger):
                 self.suspect(_id(scope, item), watch.version(item))
             case watch.Synced(version, keys):
                 self._miss(scope, namespace, version, keys)
-                self._watches[scope].synced.set()
             case _:
                 pass
 
     def _miss(
         self, scope: Scope, namespace: str, version: int, keys: frozenset[tuple[str, str]]
     ) -> None:
-        """Suspect what a complete list does not have."""
-        for obj in self.known(scope.group, scope.kind):
+        """Note what a complete list does not have."""
+        for obj in self.claimed(scope.group, scope.kind):
             is_covered = not namespace or obj.namespace == namespace
             is_ours = any(owner.kind == scope.owner_kind for owner in self.owners(obj))
             if is_covered and is_ours and (obj.namespace, obj.name) not in keys:
-                self.suspect(obj, version)
-
-    def _version_of(self, obj: ObjectId) -> int:
-        live = self.live(obj)
-        return live.resource_version if live else 0
+                self.miss(obj, version)
 
     async def _confirm_forever(self) -> None:
+        """Look at all suspects; what cannot be looked at does not keep the others waiting."""
         while True:
             self.suspected.clear()
-            await pool.each(self.suspects(), self._confirm, CONFIRMATIONS)
+            failures: list[errors.ApiError] = []
+            look = functools.partial(self._try_to_confirm, failures)
+            await pool.each(self.suspects(), look, CONFIRMATIONS)
+            if failures:
+                raise failures[0]
             await self.suspected.wait()
+
+    async def _try_to_confirm(
+        self, failures: list[errors.ApiError], suspect: tuple[ObjectId, int]
+    ) -> None:
+        try:
+            await self._confirm(suspect)
+        except errors.ApiError as error:
+            failures.append(error)
 
     async def _confirm(self, suspect: tuple[ObjectId, int]) -> None:
         """Look at an object that left its watch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import os
 import shutil
@@ -46,6 +47,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "leftovers(reason): this test leaves processes or tasks on purpose"
     )
+
+
+def pytest_collection() -> None:
+    gc.disable()  # thousands of tests are being made, and none is garbage
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+    gc.freeze()  # they stay to the end: each full collection would look at all of them
 
 
 @pytest.fixture(scope="session")

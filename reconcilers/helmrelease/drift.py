@@ -118,36 +118,42 @@ async def find(
         if not suspects:
             return []
         try:
-            seen = await preview.apply(looking, [target.desired for target in suspects])
+            seen = await preview.apply(looking, [each.target.desired for each in suspects])
         except ObjectError as err:
             raise TransientError(words.STATE_ERROR, err.text) from err
-    by_id = {target.desired.id: target for target in suspects}
+    by_id = {each.target.desired.id: each for each in suspects}
     found = []
     for each in seen:
         if each.outcome is Outcome.REFUSED:
             raise TransientError(words.STATE_ERROR, each.note)
         if each.outcome is Outcome.CREATED:
-            found.append(Drifted(each.id, by_id[each.id].desired, is_gone=True))
+            found.append(Drifted(each.id, by_id[each.id].target.desired, is_gone=True))
         elif each.changes:
-            found.append(Drifted(each.id, by_id[each.id].desired, each.changes))
+            found.append(Drifted(each.id, by_id[each.id].target.desired, each.changes))
         else:
-            await _settle(attempt, looking, by_id[each.id])
+            _settle(attempt, by_id[each.id])
     return found
 
 
-async def _settle(attempt: Attempt, session: Session, target: Target) -> None:
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """An object that may not be as it should be."""
+
+    target: Target
+    metadata: PartialMeta | None
+    """From before it was compared: what comes after that is news."""
+
+
+def _settle(attempt: Attempt, suspect: _Suspect) -> None:
     """Note in the books that an object is as it should be, whoever made it so."""
-    obj = target.desired.id
-    try:
-        metadata = await session.client.metadata(target.resource, obj.namespace, obj.name)
-    except errors.NotFound:
-        return
-    attempt.target.tracker.settle(attempt.ref, target.desired, metadata)
+    if suspect.metadata is not None:
+        desired = suspect.target.desired
+        attempt.target.tracker.settle(attempt.ref, desired, suspect.metadata)
 
 
 async def _suspects(
     attempt: Attempt, session: Session, applied: Bundle, only: Iterable[ObjectId] | None
-) -> list[Target]:
+) -> list[_Suspect]:
     """Return the objects that a dry run shows otherwise; the others are settled in the books."""
     wanted = None if only is None else frozenset(only)
     unknown: list[Target] = []
@@ -160,13 +166,14 @@ async def _suspects(
         examine.note_ignored(session, target)
         if not _is_current(attempt, target):
             unknown.append(target)
-    found: list[Target] = []
+    found: list[_Suspect] = []
 
     async def ask(target: Target) -> None:
-        if await _is_excluded(attempt, session, target):
+        metadata = await _metadata(session, target)
+        if metadata is not None and _is_excluded(attempt, metadata):
             return
         if await _differs(session, target):
-            found.append(target)
+            found.append(_Suspect(target, metadata))
 
     await pool.each(unknown, ask)
     return found
@@ -189,13 +196,16 @@ def _is_current(attempt: Attempt, target: Target) -> bool:
     return desired.id not in due and tracker.is_current(attempt.ref, desired)
 
 
-async def _is_excluded(attempt: Attempt, session: Session, target: Target) -> bool:
-    """Whether the live object asks to be left alone, or was taken over by another release."""
+async def _metadata(session: Session, target: Target) -> PartialMeta | None:
     obj = target.desired.id
     try:
-        metadata = await session.client.metadata(target.resource, obj.namespace, obj.name)
+        return await session.client.metadata(target.resource, obj.namespace, obj.name)
     except errors.NotFound:
-        return False
+        return None
+
+
+def _is_excluded(attempt: Attempt, metadata: PartialMeta) -> bool:
+    """Whether the live object asks to be left alone, or was taken over by another release."""
     return _is_anothers(attempt, metadata) or bundle.is_unchecked(
         metadata.labels, metadata.annotations
     )

@@ -93,6 +93,24 @@ async def test_watch_ends_when_nobody_needs_it(cluster: Access, namespace: str) 
                 await asyncio.sleep(0)
 
 
+async def test_kind_that_is_claimed_while_its_watch_ends_is_watched_anew(
+    cluster: Access, namespace: str
+) -> None:
+    """Between any two steps of the end of a watch somebody may want it back."""
+    async with engine.running(cluster) as plant:
+        objects = engine.config_maps(namespace, 1)
+        for turns in range(6):
+            await plant.apply(objects)
+            await plant.tracker.synced(engine.OWNER)
+            plant.tracker.drop_owner(engine.OWNER)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            plant.tracker.set_inventory(engine.OWNER, engine.entries(objects))
+            await plant.apply(objects)
+            await edit(plant, namespace, "cm-0000", f"edited after {turns} turns")
+            assert (await plant.next_drift()).drift.kind is DriftKind.EDITED
+
+
 async def test_user_without_the_right_to_watch_the_cluster_watches_namespaces(
     cluster: Cluster, namespace: str
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from kube import fights
 from kube.fights import FREE_CORRECTIONS, MAX_DELAY_S, Fights
 from kube.objects import ObjectId
-from tests.unit.kube.test_ledger import HandClock
+from tests.support.booked import HandClock
 
 A, B = (ObjectId("ns", name, "", "ConfigMap") for name in "ab")
 

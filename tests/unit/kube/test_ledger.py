@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
 
-import orjson
 import pytest
 
 from api import meta
 from api.meta import ObjectRef
-from kube import baseline, ownership
+from kube import baseline
 from kube.desired import Desired, Flag, digest
 from kube.ledger import UNCLAIMED_LIMIT, VERIFY_EVERY_S, Drift, DriftKind, Ledger
-from kube.objects import ObjectId, PartialMeta
+from kube.objects import ObjectId
+from tests.support.booked import APPS, HandClock, metadata
 
-if TYPE_CHECKING:
-    import datetime as dt
-
-APPS = ObjectRef("test", "Kustomization", "flux-system", "apps")
 OTHER = ObjectRef("test", "Kustomization", "flux-system", "other")
 A, B = (ObjectId("ns", name, "", "ConfigMap") for name in "ab")
-
-
-class HandClock:
-    """Time that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_000_000.0
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def now(self) -> dt.datetime:
-        raise NotImplementedError
 
 
 class Books(Ledger):
@@ -56,31 +38,6 @@ class Books(Ledger):
 
 def wanted(obj: ObjectId = A, body: bytes = b"1") -> Desired:
     return Desired(obj, "v1", digest(body))
-
-
-def metadata(
-    version: int,
-    *,
-    uid: str = "u",
-    fields: str = "k",
-    owner: ObjectRef | None = APPS,
-    by: str = "",
-    **more: object,
-) -> PartialMeta:
-    """An object's metadata, with the fields we own and who else wrote."""
-    entries = [
-        {
-            "manager": meta.KUSTOMIZE_MANAGER,
-            "operation": "Apply",
-            "time": "2026-01-01T00:00:00Z",
-            "fieldsV1": {f"f:{fields}": {}},
-        }
-    ]
-    if by:
-        entries.append({"manager": by, "operation": "Update", "time": "2026-01-02T00:00:00Z"})
-    labels = {meta.OWNER_NAME: owner.name, meta.OWNER_NAMESPACE: owner.namespace} if owner else {}
-    wire = {"uid": uid, "resourceVersion": str(version), "labels": labels} | more
-    return ownership.read(orjson.dumps({"metadata": wire | {"managedFields": entries}}))
 
 
 @pytest.fixture
@@ -230,6 +187,35 @@ def test_suspicion_outlives_a_state_from_before_it(books: Books) -> None:
     books.observe(A, metadata(12))
     assert books.suspects() == [(A, 13)]
     books.observe(A, metadata(14))
+    assert books.suspects() == []
+
+
+def test_newer_suspicion_survives_an_older_look(books: Books) -> None:
+    books.applied(version=10)
+    with books.processing(APPS):
+        books.suspect(A, 14)
+        books.vanished(A, 11)
+        books.applied(version=12)
+    assert books.suspects() == [(A, 14)]
+
+
+def test_list_that_lacks_what_we_wrote_before_the_answer_came_is_a_suspicion(
+    books: Books,
+) -> None:
+    books.set_inventory(APPS, [(A, "v1"), (B, "v1")])
+    with books.processing(APPS):
+        books.miss(A, 13)
+        books.applied(version=12)
+        books.miss(B, 13)
+        books.applied(B, version=14)
+    assert books.suspects() == [(A, 13)]
+
+
+def test_list_from_before_our_write_is_none(books: Books) -> None:
+    books.set_inventory(APPS, [(A, "v1")])
+    books.miss(A, 11)
+    assert books.suspects() == []
+    books.applied(version=12)
     assert books.suspects() == []
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from runtime.clock import Clock
     from runtime.metrics import Metrics
 
-pytestmark = pytest.mark.looptime
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 A = ObjectRef("home", "Widget", "default", "a")
 B = ObjectRef("home", "Widget", "default", "b")

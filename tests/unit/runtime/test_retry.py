@@ -8,7 +8,7 @@ import pytest
 
 from runtime import retry
 
-pytestmark = pytest.mark.looptime
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 
 class Call:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runtime.clock import Clock
     from runtime.metrics import Metrics
 
-pytestmark = pytest.mark.looptime
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 
 @pytest.fixture

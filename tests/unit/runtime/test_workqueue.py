@@ -9,7 +9,7 @@ import pytest
 
 from runtime.workqueue import RateLimiter, Work, WorkQueue
 
-pytestmark = pytest.mark.looptime
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 
 class Recorder:
