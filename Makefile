@@ -48,7 +48,7 @@ format: $(STAMP) ## Format the code, and fix what can be fixed by itself
 	$(BIN)/ruff format .
 
 unit: $(STAMP) ## Test what is pure, in seconds
-	$(PYTEST) -n $(WORKERS) tests/unit $(ARGS)
+	$(PYTEST) -n $(WORKERS) --dist worksteal tests/unit $(ARGS)
 
 wire: $(STAMP) ## Test against real servers: Git over HTTP, TLS
 	$(PYTEST) tests/wire $(ARGS)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from devcluster.gitrepo import Repo
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Signer:
     """One key."""
 

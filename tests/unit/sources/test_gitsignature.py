@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,6 +67,12 @@ def raw(repo: Repo, sha: str) -> bytes:
     return subprocess.check_output(["git", "-C", repo.work, "cat-file", kind, sha])
 
 
+@cache
+def signed_by(signer: Signer, repo: Repo) -> Signed:
+    """Return a commit that somebody signed, the same one each time."""
+    return gitsignature.of_commit(raw(repo, signer.commit(repo, {"a": signer.name})))
+
+
 def keys(*signers: Signer) -> Keys:
     return gitsignature.keys({f"{n}{each.suffix}": each.public for n, each in enumerate(signers)})
 
@@ -95,9 +102,9 @@ async def test_other_kinds_of_ssh_keys(
 async def test_one_of_many_keys_is_enough(
     verifier: gitsignature.Verifier, repo: Repo, pgp: Signer, other_pgp: Signer, ssh: Signer
 ) -> None:
-    signed = gitsignature.of_commit(raw(repo, pgp.commit(repo, {"a": "1"})))
+    signed = signed_by(pgp, repo)
     assert await verifier.verify(signed, keys(ssh, other_pgp, pgp)) == pgp.name
-    signed = gitsignature.of_commit(raw(repo, ssh.commit(repo, {"a": "2"})))
+    signed = signed_by(ssh, repo)
     assert await verifier.verify(signed, keys(other_pgp, pgp, ssh)) == ssh.name
 
 
@@ -107,14 +114,14 @@ async def test_secret_with_a_broken_key_goes_by_the_others(
     data = {"a.asc": b"nonsense", "b.asc": pgp.public, "a.sshpub": b"ssh", "b.sshpub": ssh.public}
     by = gitsignature.keys(data)
     for signer in (pgp, ssh):
-        signed = gitsignature.of_commit(raw(repo, signer.commit(repo, {"a": signer.name})))
+        signed = signed_by(signer, repo)
         assert await verifier.verify(signed, by) == signer.name
 
 
 async def test_key_under_any_other_name_counts_as_a_keyring(
     verifier: gitsignature.Verifier, repo: Repo, pgp: Signer
 ) -> None:
-    signed = gitsignature.of_commit(raw(repo, pgp.commit(repo, {"a": "1"})))
+    signed = signed_by(pgp, repo)
     assert await verifier.verify(signed, gitsignature.keys({"ada": pgp.public})) == pgp.name
 
 
@@ -122,18 +129,18 @@ async def test_authorized_keys_may_have_options_comments_and_empty_lines(
     verifier: gitsignature.Verifier, repo: Repo, ssh: Signer
 ) -> None:
     text = b'# of Ada\n\nfrom="10.0.0.0/8,ssh-rsa x",no-pty ' + ssh.public + b"\n"
-    signed = gitsignature.of_commit(raw(repo, ssh.commit(repo, {"a": "1"})))
+    signed = signed_by(ssh, repo)
     assert await verifier.verify(signed, gitsignature.keys({"a.sshpub": text})) == ssh.name
 
 
 async def test_key_of_somebody_else_does_not_verify(
     verifier: gitsignature.Verifier, repo: Repo, pgp: Signer, other_pgp: Signer, ssh: Signer
 ) -> None:
-    signed = gitsignature.of_commit(raw(repo, pgp.commit(repo, {"a": "1"})))
+    signed = signed_by(pgp, repo)
     with pytest.raises(SignatureError) as caught:
         await verifier.verify(signed, keys(other_pgp))
     assert str(caught.value) == f"{NO_PGP}no matching key"
-    signed = gitsignature.of_commit(raw(repo, ssh.commit(repo, {"a": "2"})))
+    signed = signed_by(ssh, repo)
     with signing.ssh() as other, pytest.raises(SignatureError) as caught:
         await verifier.verify(signed, keys(other))
     assert str(caught.value) == NO_SSH
@@ -182,7 +189,7 @@ async def test_ssh_signature_for_another_purpose_does_not_verify(
 async def test_openpgp_without_a_usable_key(
     verifier: gitsignature.Verifier, repo: Repo, pgp: Signer, data: dict[str, bytes], text: str
 ) -> None:
-    signed = gitsignature.of_commit(raw(repo, pgp.commit(repo, {"a": "1"})))
+    signed = signed_by(pgp, repo)
     with pytest.raises(SignatureError) as caught:
         await verifier.verify(signed, gitsignature.keys(data))
     assert str(caught.value) == text
@@ -212,7 +219,7 @@ async def test_openpgp_without_a_usable_key(
 async def test_ssh_without_a_usable_key(
     verifier: gitsignature.Verifier, repo: Repo, ssh: Signer, data: dict[str, bytes], text: str
 ) -> None:
-    signed = gitsignature.of_commit(raw(repo, ssh.commit(repo, {"a": "1"})))
+    signed = signed_by(ssh, repo)
     with pytest.raises(SignatureError) as caught:
         await verifier.verify(signed, gitsignature.keys(data))
     assert str(caught.value).endswith(text)
@@ -282,7 +289,7 @@ async def test_missing_program_is_named(
     text: str,
 ) -> None:
     signer: Signer = request.getfixturevalue(name)
-    signed = gitsignature.of_commit(raw(repo, signer.commit(repo, {"a": "1"})))
+    signed = signed_by(signer, repo)
     monkeypatch.setattr(gitsignature, "_PROGRAMS", "/nowhere")
     with pytest.raises(process.ProcessNotFound, match=text):
         await verifier.verify(signed, keys(signer))
