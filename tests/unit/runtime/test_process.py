@@ -60,13 +60,17 @@ async def time_out(argv: list[str], path: Path, *, said: int = 1) -> None:
     for timeout_s in (0.2, 1.0, 5.0, 25.0):
         with pytest.raises(process.ProcessTimeout, match=f"did not end within {timeout_s:g} s"):
             await process.run(argv, cwd=path.parent, env=ENV, timeout_s=timeout_s)
-        if path.exists() and len(path.read_text().split()) >= said:
+        if len(_words(path)) >= said:
             return
     pytest.fail(f"{argv} never came to write {path.name}")
 
 
 def _pids(path: Path) -> list[int]:
-    return [int(pid) for pid in path.read_text().split()] if path.exists() else []
+    return [int(pid) for pid in _words(path)]
+
+
+def _words(path: Path) -> list[str]:
+    return path.read_text().split() if path.exists() else []
 
 
 async def test_output_status_and_input_come_through(tmp_path: Path) -> None:
