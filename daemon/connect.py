@@ -18,5 +18,5 @@ async def connect(cluster: Cluster) -> Connection:
         AuthError: the kubeconfig is missing or cannot be used.
     """
     if cluster.in_cluster:
-        return await auth.in_cluster()
+        return await auth.in_cluster(directory=cluster.service_account or auth.SERVICE_ACCOUNT)
     return await auth.load(cluster.kubeconfig, cluster.context or None)

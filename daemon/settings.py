@@ -201,6 +201,9 @@ class Cluster(Section, frozen=True, kw_only=True):
     """Context of the kubeconfig. Default: its current one when the daemon connects."""
     in_cluster: bool = False
     """Use the ServiceAccount of the pod the daemon runs in; ``kubeconfig`` is then not read."""
+    service_account: Path | None = None
+    """Folder with the ``token`` and ``ca.crt`` of ``in_cluster``, read again as they are renewed.
+    Default: where Kubernetes mounts them; another one for a pod that mounts its own projection."""
     install_crds: bool = True
     """Create and upgrade the CRDs that the daemon serves. Off where another tool owns them."""
     namespace: str = ""
@@ -252,6 +255,8 @@ class Cluster(Section, frozen=True, kw_only=True):
         """Refuse two answers to the same question."""
         if self.in_cluster and (self.kubeconfig or self.context):
             raise ValueError("in_cluster excludes kubeconfig and context")
+        if self.service_account and not self.in_cluster:
+            raise ValueError("service_account needs in_cluster = true")
 
 
 class Settings(Section, frozen=True, kw_only=True):

@@ -35,10 +35,16 @@ class Daemon:
         clusters: the kubeconfig of each cluster, by the cluster's name.
         kustomize: the program to build with.
         extra: TOML to add at the end of the configuration.
+        environ: variables beside our own.
     """
 
     def __init__(
-        self, folder: Path, clusters: Mapping[str, Path], kustomize: Path, extra: str = ""
+        self,
+        folder: Path,
+        clusters: Mapping[str, Path],
+        kustomize: Path,
+        extra: str = "",
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder.absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -47,6 +53,7 @@ class Daemon:
         self.secret = secrets.token_hex(16).encode()
         self.webhook_port, self.metrics_port, self.artifact_port = _free_ports()
         self._program = Program(self.folder, "gitopsd")
+        self._environ = environ
         self._write_config(clusters, kustomize, extra)
 
     @property
@@ -70,7 +77,7 @@ class Daemon:
         Raises:
             StartError: it ended, or was not ready within 30 s.
         """
-        self._program.start([self.command, "run", "--config", self.config])
+        self._program.start([self.command, "run", "--config", self.config], self._environ)
         if wait:
             self.wait_ready()
 

@@ -119,6 +119,11 @@ def test_cluster_name_must_be_a_label() -> None:
     assert refusal('[[clusters]]\nname = "Home Lab"').startswith("config.toml: clusters[0].name: ")
 
 
+def test_service_account_is_for_a_pod() -> None:
+    message = refusal(ONE + 'service_account = "/x"')
+    assert "clusters[0]: service_account needs in_cluster = true" in message
+
+
 def test_in_cluster_excludes_a_kubeconfig() -> None:
     message = refusal(ONE + 'in_cluster = true\nkubeconfig = "/x"')
 
