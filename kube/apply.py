@@ -2,13 +2,14 @@
 
 A stage is examined as a whole before anything of it is written, so that a bad manifest leaves its
 stage untouched. What is known to be as desired is not even looked at. All refusals of a stage are
-told at once.
+told at once. One object of a stage needs no dry run where nothing of it is known: it is created
+after all others were examined and before any of them is written, so that a refusal of it leaves
+the stage untouched, too.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from kube.discovery import Discovery
     from kube.ignore import Rules
     from kube.objects import ObjectId
+    from kube.ownership import Live
     from kube.stages import Stage
     from kube.tracker import Tracker
     from runtime.clock import Clock
@@ -90,6 +92,8 @@ class _Stage:
     actions: dict[ObjectId, Action] = field(default_factory=dict)
     failures: dict[ObjectId, str] = field(default_factory=dict)
     waiting: list[Target] = field(default_factory=list)
+    first: Target | None = None
+    """What is created before the others are written, in place of a dry run of it."""
 
     def changes(self) -> list[Change]:
         return [
@@ -178,6 +182,10 @@ class Applier:
         if writes and options.before_write is not None:
             await options.before_write()
             options = replace(options, before_write=None)
+        if state.first is not None:
+            await self._create(session, stage, state, state.first)
+            _give_up_if_failed(state, changes)
+            writes = [each for each in writes if each.desired.id not in state.actions]
         await self._each(state, writes, lambda target: self._write(session, stage, state, target))
         changes.extend(state.changes())
         _give_up_if_failed(state, changes)
@@ -213,7 +221,16 @@ class Applier:
         for obj in settled:
             state.actions[obj] = Action.UNCHANGED
         rest = [each for each in unknown if each.desired.id not in settled]
-        await self._each(state, rest, lambda target: self._ask(session, state, target))
+        first = next((each for each in rest if examine.may_be_new(session, each)), None)
+        asked = [each for each in rest if each is not first]
+        has_ended = await self._each(state, asked, lambda each: self._ask(session, state, each))
+        if first is None or not has_ended:
+            return
+        news = [state.verdicts.get(each.desired.id) is Verdict.CREATE for each in asked]
+        if state.failures or (news and not any(news)):
+            await self._each(state, [first], lambda each: self._ask(session, state, each))
+        else:
+            state.first = first
 
     async def _ask(self, session: Session, state: _Stage, target: Target) -> None:
         self._decide(state, target, await examine.ask(session, target))
@@ -223,8 +240,12 @@ class Applier:
         state: _Stage,
         targets: Sequence[Target],
         work: Callable[[Target], Awaitable[None]],
-    ) -> None:
-        """Work on targets side by side; a server that is away fails one and ends the others."""
+    ) -> bool:
+        """Work on targets side by side; a server that is away fails one and ends the others.
+
+        Returns:
+            Whether all of them were worked on.
+        """
 
         async def guarded(target: Target) -> None:
             try:
@@ -234,8 +255,11 @@ class Applier:
                 if error.ends_all:
                     raise
 
-        with contextlib.suppress(ObjectError):
+        try:
             await pool.each(targets, guarded)
+        except ObjectError:
+            return False
+        return True
 
     def _decide(self, state: _Stage, target: Target, verdict: Verdict) -> None:
         obj = target.desired.id
@@ -254,20 +278,36 @@ class Applier:
 
     # Writing --------------------------------------------------------------------------------
 
+    async def _create(self, session: Session, stage: Stage, state: _Stage, target: Target) -> None:
+        """Create the first object; if that is refused, a dry run says what is to be done."""
+        try:
+            answer = await examine.create(session, target)
+        except errors.ApiError:
+            await self._each(state, [target], lambda each: self._ask(session, state, each))
+            return
+        self._settle(session, stage, state, target, answer)
+        state.actions[target.desired.id] = Action.CREATED
+
     async def _write(self, session: Session, stage: Stage, state: _Stage, target: Target) -> None:
         obj = target.desired.id
-        verdict = state.verdicts[obj]
         before = session.ledger.live(obj)
-        answer, verdict = await self._send(session, target, verdict)
-        live = session.ledger.record(session.owner, target.desired, answer.raw)
-        if session.after_write is not None:
-            session.after_write(obj, answer.raw)
+        answer, verdict = await self._send(session, target, state.verdicts[obj])
+        live = self._settle(session, stage, state, target, answer)
         action = Action.CREATED if answer.created else _ACTIONS[verdict]
         if verdict is Verdict.CONFIGURE and before == live:
             action = Action.UNCHANGED
         state.actions[obj] = action
+
+    def _settle(
+        self, session: Session, stage: Stage, state: _Stage, target: Target, answer: Applied
+    ) -> Live:
+        """Note the answer to a write, and whether its object has to be waited for."""
+        live = session.ledger.record(session.owner, target.desired, answer.raw)
+        if session.after_write is not None:
+            session.after_write(target.desired.id, answer.raw)
         if stage.is_awaited and not readiness.is_ready(session, target, answer.raw):
             state.waiting.append(target)
+        return live
 
     async def _send(
         self, session: Session, target: Target, verdict: Verdict

@@ -27,6 +27,9 @@ _SETTLED: Final = dt.timedelta(minutes=1)
 _UNCOMPARED: Final = Flag.IGNORE | Flag.IF_NOT_PRESENT
 """Objects that are not compared at all."""
 _UNDECLARED: Final = "field not declared in schema"
+_NEVER: Final = "1"
+"""A resourceVersion that no object has: etcd begins with 2. An apply that carries it conflicts with
+an object that exists, and creates one that does not."""
 TRIES: Final = 3
 """Looks at an object that others keep writing to, before it is applied without knowing."""
 
@@ -99,6 +102,26 @@ def is_known(session: Session, target: Target) -> bool:
     return not _is_taken(target.desired.flags | live.flags)
 
 
+def may_be_new(session: Session, target: Target) -> bool:
+    """Whether nothing at all is known of an object, so that most likely there is none."""
+    ledger, desired = session.ledger, target.desired
+    if session.verify or desired.id in session.ignored or desired.flags & _UNCOMPARED:
+        return False
+    return ledger.baseline(desired.id) is None and ledger.live(desired.id) is None
+
+
+async def create(session: Session, target: Target) -> Applied:
+    """Apply an object that must not exist.
+
+    Raises:
+        Conflict: it exists; nothing was written.
+        ApiError: the server refused.
+    """
+    body: JsonObject = orjson.loads(session.reader.read(target.desired))
+    body["metadata"]["resourceVersion"] = _NEVER
+    return await _apply(session, target, normalise.canonical(body))
+
+
 async def ask(session: Session, target: Target) -> Verdict:
     """Decide by asking the server; nothing is written.
 
@@ -136,11 +159,18 @@ async def send(session: Session, target: Target, *, dry_run: bool = False) -> Ap
 
 
 async def _send(session: Session, target: Target, *, dry_run: bool) -> Applied:
+    body = None if dry_run else session.bodies.get(target.desired.id)
+    body = body or session.reader.read(target.desired)
+    return await _apply(session, target, body, dry_run=dry_run)
+
+
+async def _apply(
+    session: Session, target: Target, body: bytes, *, dry_run: bool = False
+) -> Applied:
     obj = target.desired.id
-    body = None if dry_run else session.bodies.get(obj)
     return await session.client.apply(
         target.resource,
-        body or session.reader.read(target.desired),
+        body,
         obj.namespace,
         obj.name,
         manager=session.identity.manager,
