@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 APPLY: Final = "Apply"
 UPDATE: Final = "Update"
+_STATUS: Final = "status"
+_OBSERVED: Final = b'"f:observedGeneration"'
 
 LEGACY_ANNOTATIONS: Final = (
     "kubectl.kubernetes.io/last-applied-configuration",
@@ -132,6 +134,8 @@ class Live:
     owner: Owner | None
     flags: Flag
     is_deleting: bool = False
+    is_reported: bool = False
+    """Whether its status says which generation it is about, so that its controller has seen it."""
 
 
 _DECODER: Final = msgspec.json.Decoder(PartialObject)
@@ -159,6 +163,7 @@ def look(
         owner=owner_of(metadata.labels, identity),
         flags=_live_flags(metadata, identity),
         is_deleting=metadata.deletion_timestamp is not None,
+        is_reported=_is_reported(metadata),
     )
 
 
@@ -288,6 +293,13 @@ def _member(name: str) -> str:
     if not isinstance(value, dict):
         return str(value)
     return ",".join(f"{key}={each}" for key, each in value.items())
+
+
+def _is_reported(metadata: PartialMeta) -> bool:
+    return any(
+        entry.subresource == _STATUS and _OBSERVED in bytes(entry.fields_v1)
+        for entry in metadata.managed_fields
+    )
 
 
 def _main(metadata: PartialMeta) -> Iterator[ManagedField]:

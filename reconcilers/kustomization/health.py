@@ -56,6 +56,8 @@ _ALWAYS_CURRENT: Final = frozenset(
     }
 )
 """Kinds without a status: they are Current for as long as they exist, which the tracker knows."""
+_REPORTED_FIRST: Final = frozenset({("apps", "Deployment")})
+"""Kinds that are never Current before their controller has told of their generation."""
 
 
 class HealthError(Exception):
@@ -194,15 +196,18 @@ class Watcher:
 
     async def _loop(self, changes: Changes) -> None:
         # Only what has changed since it was looked at, and what no watch tells of.
-        stale = {obj for obj in self._pending if self._known_version(obj) != self._looked.get(obj)}
-        await self._judge(stale)
+        await self._judge(
+            obj
+            for obj in self._worth_a_look(self._pending)
+            if self._known_version(obj) != self._looked.get(obj)
+        )
         looked_s = self._wait.clock.monotonic()
         while self._pending:
             changed: set[ObjectId] = set()
             tick_s = NEWS_TICK_S if self._wait.superseded.is_set() else TICK_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(tick_s):
-                    changed = await changes.wait()
+                    changed = self._worth_a_look(await changes.wait())
             if self._wait.superseded.is_set():
                 await self._look_for_news()
             if self._wait.clock.monotonic() - looked_s >= TICK_S:
@@ -227,6 +232,17 @@ class Watcher:
         kind = (obj.group, obj.kind)
         is_current = kind in _ALWAYS_CURRENT and not self._seen.rules.has_rule(*kind)
         return is_current or self._seen.versions.get(obj) == live.resource_version
+
+    def _worth_a_look(self, objects: Iterable[ObjectId]) -> set[ObjectId]:
+        """Return those of some objects that may have become something else than in progress."""
+        return {obj for obj in objects if self._may_be_settled(obj)}
+
+    def _may_be_settled(self, obj: ObjectId) -> bool:
+        kind = (obj.group, obj.kind)
+        if kind not in _REPORTED_FIRST or self._seen.rules.has_rule(*kind):
+            return True
+        live = self._wait.tracker.live(obj)
+        return live is None or live.is_deleting or live.is_reported
 
     async def _judge(self, objects: Iterable[ObjectId]) -> None:
         """Look at objects and settle those that are well.
@@ -254,8 +270,9 @@ class Watcher:
     async def _assess(self, check: Checked) -> tuple[Health, int]:
         obj = check.id
         answer = self._seen.answers.pop(obj, None)
-        if answer is not None and answer[1] == self._known_version(obj):
-            return answer
+        known = self._known_version(obj)
+        if answer is not None and (answer[1] == known or not self._may_be_settled(obj)):
+            return answer[0], known
         try:
             resource = await self._wait.discovery.for_group_kind(obj.group, obj.kind, check.version)
             live = await self._wait.client.get(resource, obj.namespace, obj.name)
