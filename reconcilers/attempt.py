@@ -67,6 +67,11 @@ class Attempt(Generic[T, S]):
         return self.opened
 
     @property
+    def generation(self) -> int:
+        """The generation that the run is about."""
+        return self.written.metadata.generation
+
+    @property
     def is_requested(self) -> bool:
         """Whether somebody asked for this run and has had no answer yet."""
         token = self.written.requested_at
@@ -90,7 +95,7 @@ class Attempt(Generic[T, S]):
                 status,
                 reason,
                 message,
-                generation=self.written.metadata.generation,
+                generation=self.generation,
                 now=self.context.clock.now(),
             )
         )

@@ -47,10 +47,17 @@ class Attempt(attempt.Attempt[HelmRelease, HelmReleaseStatus]):
 
     @property
     def item(self) -> HelmRelease:
-        """The HelmRelease as it was read, with the status that is wanted."""
-        return msgspec.structs.replace(
-            self._read, metadata=self.written.metadata, status=self.status
-        )
+        """The HelmRelease as it was read, with the status that is wanted.
+
+        The generation is that of the spec, whatever came meanwhile.
+        """
+        metadata = msgspec.structs.replace(self.written.metadata, generation=self.generation)
+        return msgspec.structs.replace(self._read, metadata=metadata, status=self.status)
+
+    @property
+    def generation(self) -> int:
+        """The generation that the run is about."""
+        return self._read.metadata.generation
 
     @property
     def is_reset(self) -> bool:

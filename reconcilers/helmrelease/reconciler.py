@@ -222,8 +222,9 @@ class HelmReleaseReconciler:
         Raises:
             GitOpsError: the outcome.
         """
+        found = self._inputs(attempt.item)
         try:
-            work, done = await self._steps(attempt)
+            work, done = await self._steps(attempt, found)
         except NothingRecorded as err:
             raise await ending.fail_unrecorded(attempt, str(err)) from err
         except GitOpsError as err:
@@ -235,18 +236,23 @@ class HelmReleaseReconciler:
             raise failure from err
         await ending.settle(attempt, done)
         if work is not None and isinstance(done, loop.Done):
-            await self._remember(work)
+            await self._remember(work, found)
         return ending.result(done, attempt.item.spec)
 
-    async def _steps(self, attempt: Attempt) -> tuple[Work | None, Ending]:
+    async def _steps(
+        self, attempt: Attempt, found: tuple[object, ...]
+    ) -> tuple[Work | None, Ending]:
         """Prepare the run and do what there is to do.
+
+        Args:
+            attempt: the run.
+            found: what it depends on; a wait ends when that changes.
 
         Raises:
             NothingRecorded: an action failed and left no record.
             GitOpsError: the run could not go on.
             ApiError: the API server refused, or did not answer.
         """
-        found = self._inputs(attempt.item)
         work = await preparation.prepare(
             self._context, attempt, self._renderer, lambda: self._find_news(attempt, found)
         )
@@ -300,14 +306,20 @@ class HelmReleaseReconciler:
         changed = self._context.references.news(attempt.ref, _is_no_record)
         return str(changed) if changed else None
 
-    async def _remember(self, work: Work) -> None:
-        """Keep what a run was about, so that the next one need not ask."""
+    async def _remember(self, work: Work, found: tuple[object, ...]) -> None:
+        """Keep what a run was about, so that the next one need not ask.
+
+        A run that something newer has overtaken knows nothing of that: then nothing is kept.
+        """
         attempt, context = work.attempt, self._context
         await self._note_records(work)
         applied = None
         if drift.is_looked_for(attempt.item) and work.last is not None:
             applied = work.applied or await applying.bundle_of(attempt, work.last)
         item = self._releases.get(attempt.ref.namespace, attempt.ref.name) or attempt.item
+        if self._inputs(item) != found:
+            self._known.pop(attempt.ref, None)
+            return
         self._known[attempt.ref] = _Known(
             self._circumstances(item),
             context.references.seen(attempt.ref),

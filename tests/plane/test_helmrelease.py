@@ -187,3 +187,14 @@ async def test_force_and_reset_count_with_the_request_they_come_with(world: Worl
 
 def config_map(name: str) -> str:
     return f"apiVersion: v1\nkind: ConfigMap\ndata: {{k: v}}\nmetadata:\n  name: {name}\n"
+
+
+async def test_a_spec_that_changes_in_the_middle_of_a_run_is_released_too(world: World) -> None:
+    await world.push(helmcharts.pack("demo"))
+    await world.release("demo", values={"text": "one"})
+    await world.until("demo", ready)
+    await world.release("demo", values={"text": "two"})
+    await world.until_shown("demo", releaser.shows(meta.RECONCILING, "True"))
+    await world.release("demo", values={"text": "three"})
+    await world.until("demo", ready)
+    assert (await world.live("ConfigMap", "demo"))["data"]["text"] == "three"
