@@ -23,7 +23,7 @@ from kube.changes import Change, ChangeSet
 from kube.helm import record as records
 from kube.helm.shelf import Shelf
 from kube.objects import ObjectId
-from reconcilers.helmrelease import bundle, drift, objects
+from reconcilers.helmrelease import bundle, drift, objects, words
 from reconcilers.helmrelease.decision import Action
 from reconcilers.helmrelease.program import HelmError
 from runtime.process import ProcessError
@@ -102,7 +102,17 @@ async def apply(merge: Merge, before: Entries) -> ChangeSet:
             raise ApplyError([str(err)], created) from err
         finally:
             tracker.unsettle(attempt.ref)
+    _warn_of_unknown_fields(merge)
     return created
+
+
+def _warn_of_unknown_fields(merge: Merge) -> None:
+    """Tell of fields that the server drops, since helm leaves the check to an apply."""
+    desired = merge.wanted.desired
+    lines = [f"{each.id}: {', '.join(each.unknown)}" for each in desired if each.unknown]
+    if lines:
+        told = "\n".join(["fields that the kind does not have:", *lines])
+        merge.work.attempt.notice(words.UNKNOWN_FIELDS, told)
 
 
 async def define(work: Work, definitions: list[JsonObject], *, replaces: bool) -> Entries:
