@@ -42,9 +42,15 @@ def managers(obj: dict[str, Any]) -> set[tuple[str, str]]:
     return {(entry["manager"], entry["operation"]) for entry in obj["metadata"]["managedFields"]}
 
 
-@pytest.mark.parametrize("side", ["--server-side=true", "--server-side=false"])
+@pytest.mark.parametrize(
+    ("side", "written"),
+    [
+        ("--server-side=true", {("helm-controller", "Apply")}),
+        ("--server-side=false", {("helm-controller", "Update"), ("helm", "Update")}),
+    ],
+)
 async def test_a_release_of_helm_is_adopted_with_all_its_fields(
-    world: World, namespace: str, archive: str, side: str
+    world: World, namespace: str, archive: str, side: str, written: set[tuple[str, str]]
 ) -> None:
     values = ["--set", "text=old", "--set", "extra=1"]
     world.helm.run("install", "demo", archive, "-n", namespace, side, *values)
@@ -53,7 +59,7 @@ async def test_a_release_of_helm_is_adopted_with_all_its_fields(
     assert [each.version for each in item.status.history] == [2]
     live = await world.live("ConfigMap", "demo")
     assert live["data"] == {"text": "new", "revision": "2"}
-    assert managers(live) == {("helm-controller", "Apply")}
+    assert managers(live) == written
     assert world.history("demo") == [(1, "superseded"), (2, "deployed")]
 
 
