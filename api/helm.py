@@ -1,6 +1,6 @@
 """HelmRelease (``helm.toolkit.fluxcd.io/v2``): which chart to release, with which values, and how.
 
-The fields, their names and defaults are Flux's. ``api.served`` knows which are not served yet.
+The fields, their names and defaults are Flux's; all of them are served.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ server's, under the daemon's field manager and as the account of the release.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -18,12 +19,14 @@ from kube import errors, inventory, manifests, preview
 from kube.helm import record as records
 from kube.helm.storage import ReleaseStorage
 from kube.ownership import IDENTITIES
+from kube.preview import TAKEN_OVER, Outcome
 from kube.target import Session
 from kube.wording import ObjectError
 from reconcilers import targets
-from reconcilers.helmrelease import applying, bundle, names, render, values
+from reconcilers.helmrelease import applying, bundle, names, render, terms, values
 from reconcilers.helmrelease import objects as release_objects
 from reconcilers.helmrelease.chart import ChartError
+from reconcilers.helmrelease.decision import Action
 from reconcilers.helmrelease.program import HelmError, HelmMissing, Place
 from runtime.errors import GitOpsError
 from runtime.process import ProcessError
@@ -120,6 +123,8 @@ async def look(context: ClusterContext, rendered: Rendered) -> list[Preview]:
             )
             applied = await preview.apply(session, wanted.desired, context.settings.custom_stages)
             stale = applying.stale(await _owned(context, rendered, target), wanted.entries)
+            if _is_merged(rendered):
+                applied = [_merged(each) for each in applied]
             owner = bundle.owner_of(item, rendered.record)
             pruned = await preview.pruned(session, stale, lambda _: None, owner.has)
     except ObjectError as err:
@@ -127,6 +132,21 @@ async def look(context: ClusterContext, rendered: Rendered) -> list[Preview]:
     except (GitOpsError, release_objects.ManifestError) as err:
         raise failure.CommandError(str(err)) from err
     return [*applied, *pruned]
+
+
+def _is_merged(rendered: Rendered) -> bool:
+    """Whether the release would be merged on the client."""
+    action = Action.INSTALL if rendered.former is None else Action.UPGRADE
+    method = terms.apply_method(rendered.item.spec, action, rendered.former)
+    return method == records.CLIENT_SIDE
+
+
+def _merged(seen: Preview) -> Preview:
+    """Return what a merge would do to an object, which leaves its managers as they are."""
+    if seen.outcome is not Outcome.CHANGED:
+        return seen
+    note = seen.note.partition("; ")[2] if seen.note.startswith(TAKEN_OVER) else seen.note
+    return replace(seen, outcome=seen.outcome if seen.changes else Outcome.UNCHANGED, note=note)
 
 
 async def _owned(context: ClusterContext, rendered: Rendered, target: Target) -> Entries:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from kube.objects import JsonObject, ObjectId, PartialMeta
     from kube.target import Session, Target
 
+TAKEN_OVER: Final = "taken over from "
+"""How the note begins on an object that others hold fields of."""
 _NAMESPACES: Final = "namespaces"
 
 
@@ -222,7 +224,7 @@ async def _compare(session: Session, target: Target, live: JsonObject, raw: byte
     if flags & Flag.FOREIGN and not flags & Flag.MERGE:
         wanted = await _taken_over(session, target, wanted, metadata)
         managers = leftovers.absorbed_managers(metadata, session.identity)
-        note = f"taken over from {', '.join(managers) or 'an earlier tool'}"
+        note = f"{TAKEN_OVER}{', '.join(managers) or 'an earlier tool'}"
     pointers = session.ignored.get(target.desired.id, ())
     before, after = (fielddiff.view(ignore.without(each, pointers)) for each in (live, wanted))
     changes = tuple(fielddiff.changes(before, after))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 
 from api import meta
 from kube import errors, references
+from kube.helm.storage import ReleaseStorage
 from kube.objects import GVK
 from tests.support import helmcharts, helming, releaser
 from tests.support.releaser import at_revision, condition, gone, ready, stalled, unready
@@ -58,6 +60,7 @@ spec:
         image: none.example.com/none
         env: [{name: A, value: "1"}, {name: A, value: "2"}]
 """
+MORE = MAP.replace("{{ .Values.name }}", "{{ .Values.name }}-more")
 OBJECTS = 200
 MANY = {
     "values.yaml": "text: old\n",
@@ -94,7 +97,7 @@ def managers(obj: dict[str, Any]) -> set[tuple[str, str]]:
 async def recorded(world: World) -> list[str]:
     """Return by which method each revision says that it was written, oldest first."""
     client, clock = world.context.client, world.context.clock
-    storage = releaser.ReleaseStorage(client, world.namespace, clock, world.context.threads)
+    storage = ReleaseStorage(client, world.namespace, clock, world.context.threads)
     return [record.apply_method for record in await storage.history("demo")]
 
 
@@ -366,6 +369,40 @@ async def test_a_daemon_that_ends_takes_its_helm_along_and_the_next_one_goes_on(
     assert world.history("demo") == [(1, "superseded"), (2, "failed"), (3, "deployed")]
 
 
+async def test_ends_at_any_moment_leave_one_release_and_no_orphan(world: World) -> None:
+    await world.push(helmcharts.pack("demo", CHART | {"templates/more.yaml": MORE}))
+    rng = random.Random(3)
+    for number in range(8):
+        values = {"name": f"n{number % 3}", "data": {"a": str(number)}}
+        await world.release("demo", install=INSTALL, values=values)
+        await ended_after(world, rng.randrange(1, 60))
+    await world.until("demo", ready)
+    assert any(each.reason == "PendingRelease" for each in world.events), "nothing was hit"
+    left = [
+        obj["metadata"]["name"]
+        for obj in await releaser.listed(world, "configmaps", f"{meta.HELM_OWNER_NAME}=demo")
+    ]
+    assert sorted(left) == ["n1", "n1-more"]
+    assert (await world.live("ConfigMap", "n1-more"))["data"] == {"a": "7"}
+    statuses = [status for _, status in world.history("demo")]
+    assert statuses.count("deployed") == 1
+    assert statuses[-1] == "deployed"
+    assert set(await recorded(world)) == {"csa"}
+
+
+async def ended_after(world: World, requests: int) -> None:
+    """End the reconciler after so many more requests of any kind, and start another one."""
+    client = world.context.client
+    limit = sum(client.requests.values()) + requests
+
+    async def is_reached() -> bool:
+        return sum(client.requests.values()) >= limit or ready(world.get("demo"))
+
+    await world.holds_soon(is_reached)
+    await world.engine.stop_kind(releaser.KIND)
+    world.engine.start_kind(releaser.KIND)
+
+
 async def helm_at_work(world: World) -> int:
     """Return the process of a helm that has merged the first of many objects."""
 
@@ -373,9 +410,8 @@ async def helm_at_work(world: World) -> int:
         return bool((await world.live("ConfigMap", "m000"))["data"] == {"text": "new"})
 
     await world.holds_soon(has_begun)
-    found = await world.context.threads.run(_children, str(helming.helm_program()))
-    assert len(found) == 1
-    return found[0]
+    (found,) = await world.context.threads.run(_children, str(helming.helm_program()))
+    return int(found)
 
 
 def _children(program: str) -> list[int]:

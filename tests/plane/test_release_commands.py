@@ -236,6 +236,26 @@ def test_diff_knows_what_helm_installed_and_what_outlives_a_release(
     assert '~ data.revision: "1" → "2"' in printed
 
 
+def test_diff_of_what_is_merged_on_the_client_tells_fields_and_not_managers(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = f"{{{meta.HELM_OWNER_NAME}: {NAME}, {meta.HELM_OWNER_NAMESPACE}: {bench.namespace}}}"
+    head = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: %s, labels: {labels}}}\ndata: %s\n"
+    same = {"templates/same.yaml": head % ("same", "{a: b}")}
+    file = bench.folder / "first.tgz"
+    file.write_bytes(helmcharts.pack("demo", same | {"templates/m.yaml": head % ("m", "{a: b}")}))
+    helm = helmcharts.Program(bench.cluster.kubeconfig, bench.folder)
+    helm.run("install", NAME, str(file), "-n", bench.namespace, "--server-side=false")
+    bench.release()
+    bench.publish(helmcharts.pack("demo", same | {"templates/m.yaml": head % ("m", "{c: d}")}))
+    assert bench.run("diff") == 1
+    printed = capsys.readouterr().out
+    assert "- data.a" in printed
+    assert '+ data.c: "d"' in printed
+    assert "taken over" not in printed
+    assert "same" not in printed
+
+
 def test_what_cannot_be_rendered_is_said(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.run("build") == 1
     assert "is not there; `gitopsd get helmreleases -A`" in capsys.readouterr().err

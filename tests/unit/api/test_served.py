@@ -10,6 +10,7 @@ import pytest
 from api import served
 from api.bucket import Bucket
 from api.charts import HelmChart, HelmRepository
+from api.helm import HelmRelease
 from api.instance import FluxInstance
 from api.kustomize import Kustomization
 from api.notification import Receiver
@@ -208,3 +209,16 @@ def test_a_helm_chart_is_verified_as_an_oci_repository_is(verify: dict[str, Any]
     oci = {"url": "oci://h/c", "interval": "1m"}
     found = unserved(HelmChart, base, {"verify": verify})
     assert found == unserved(OCIRepository, oci, {"verify": verify})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"install": {"serverSideApply": False}},
+        {"upgrade": {"serverSideApply": "disabled"}},
+        {"rollback": {"serverSideApply": "disabled"}},
+    ],
+)
+def test_a_helm_release_of_this_version_is_served(change: dict[str, Any]) -> None:
+    chart = {"kind": "OCIRepository", "name": "chart"}
+    assert not unserved(HelmRelease, {"interval": "1h", "chartRef": chart}, change)

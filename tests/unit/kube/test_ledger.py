@@ -75,6 +75,16 @@ def test_drift_names_the_manager_that_wrote_last(books: Books) -> None:
     assert seen == [Drift(DriftKind.EDITED, "editor", 11)]
 
 
+def test_nothing_is_told_of_objects_that_somebody_else_wrote_for_their_owner(books: Books) -> None:
+    desired = books.applied()
+    books.applied(B, owner=OTHER)
+    books.unsettle(APPS)
+    assert not books.is_current(APPS, desired)
+    books.observe(A, metadata(11, fields="other"))
+    assert books.told == []
+    assert books.is_current(OTHER, wanted(B))
+
+
 def test_drift_after_a_correction_is_told_again(books: Books) -> None:
     books.applied()
     books.observe(A, metadata(11, fields="less"))

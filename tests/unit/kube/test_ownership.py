@@ -66,6 +66,35 @@ def test_digest_ignores_entries_of_others_and_of_subresources(other: JsonObject)
     assert digest(entry(), other) == digest(entry()) == digest(other, entry())
 
 
+@pytest.mark.parametrize("manager", ["helm-controller", "helm"])
+def test_digest_of_a_release_changes_with_its_updates_too(manager: str) -> None:
+    identity = ownership.IDENTITIES["HelmRelease"]
+    seen = [
+        ownership.digest_of(metadata(*entries), identity)
+        for entries in (
+            (),
+            (entry(manager, "Update"),),
+            (entry(manager, "Update", fieldsV1={"f:data": {"f:l": {}}}),),
+            (entry("helm-controller"), entry(manager, "Update")),
+        )
+    ]
+    assert len(set(seen)) == len(seen)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        entry("kubectl-edit", "Update"),
+        entry("helm-diff", "Update"),
+        entry("helm-controller", "Update", subresource="status"),
+    ],
+)
+def test_digest_of_a_release_ignores_updates_of_others(other: JsonObject) -> None:
+    identity, own = ownership.IDENTITIES["HelmRelease"], entry("helm-controller", "Update")
+    alone, beside = metadata(own), metadata(other, own)
+    assert ownership.digest_of(alone, identity) == ownership.digest_of(beside, identity)
+
+
 def test_digest_ignores_everything_but_entries_and_uid() -> None:
     assert digest(entry(), resourceVersion="8", annotations={"a": "b"}) == digest(entry())
 

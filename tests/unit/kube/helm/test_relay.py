@@ -62,3 +62,20 @@ def test_nothing_moves_where_records_are_in_the_namespace_of_the_release() -> No
 def test_writes_carry_our_field_manager(query: str, wanted: str) -> None:
     path = "/apis/apps/v1/namespaces/target/deployments/web"
     assert MOVE.target("PATCH", f"{path}?{query}", b"") == f"{path}?{wanted}"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "name"),
+    [
+        ("GET", f"{SECRETS}?labelSelector=owner%3Dhelm", b"", ""),
+        ("POST", f"{SECRETS}?fieldManager=helm", RECORD, ""),
+        ("PUT", f"{SECRETS}/sh.helm.release.v1.app.v2", RECORD, "sh.helm.release.v1.app.v2"),
+        ("POST", SECRETS, b"a Secret of the chart", None),
+        ("GET", f"{SECRETS}/password", b"", None),
+        ("GET", "/api/v1/namespaces/other/secrets?labelSelector=owner%3Dhelm", b"", None),
+    ],
+)
+def test_requests_for_records_are_known(
+    method: str, target: str, body: bytes, name: str | None
+) -> None:
+    assert Move("target", "target").record(method, target, body) == name

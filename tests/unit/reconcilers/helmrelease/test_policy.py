@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
+from kube.helm.record import Record
 from reconcilers.helmrelease import policy, terms
 from reconcilers.helmrelease.decision import Action
 from reconcilers.helmrelease.policy import Policy
@@ -130,3 +132,48 @@ def test_each_option_reaches_its_action(
     action: Action, spec: dict[str, Any], field: str, expected: object
 ) -> None:
     assert getattr(terms.of(release(spec).spec, action), field) == expected
+
+
+_INSTALL, _UPGRADE, _ROLLBACK = Action.INSTALL, Action.UPGRADE, Action.ROLLBACK
+
+
+@pytest.mark.parametrize(
+    ("spec", "action", "before", "expected"),
+    [
+        ({}, _INSTALL, "csa", "ssa"),
+        ({"install": {"serverSideApply": True}}, _INSTALL, None, "ssa"),
+        ({"install": {"serverSideApply": False}}, _INSTALL, None, "csa"),
+        ({}, _UPGRADE, "ssa", "ssa"),
+        ({}, _UPGRADE, "csa", "csa"),
+        ({}, _UPGRADE, "", "csa"),
+        ({"upgrade": {}}, _UPGRADE, "csa", "csa"),
+        ({"upgrade": {"serverSideApply": "auto"}}, _UPGRADE, "ssa", "ssa"),
+        ({"upgrade": {"serverSideApply": "enabled"}}, _UPGRADE, "csa", "ssa"),
+        ({"upgrade": {"serverSideApply": "disabled"}}, _UPGRADE, "ssa", "csa"),
+        ({"upgrade": {"serverSideApply": "disabled"}}, _ROLLBACK, "ssa", "ssa"),
+        ({"rollback": {"serverSideApply": "auto"}}, _ROLLBACK, "csa", "csa"),
+        ({"rollback": {"serverSideApply": "enabled"}}, _ROLLBACK, "csa", "ssa"),
+        ({"rollback": {"serverSideApply": "disabled"}}, _ROLLBACK, "ssa", "csa"),
+    ],
+)
+def test_the_way_of_the_release_before_is_kept_unless_another_is_asked_for(
+    spec: dict[str, Any], action: Action, before: str | None, expected: str
+) -> None:
+    last = None
+    if before is not None:
+        last = Record({"apply_method": Raw(f'"{before}"'.encode())})
+    assert terms.apply_method(release(spec).spec, action, last) == expected
+
+
+def test_force_and_ownership_are_terms_of_an_action() -> None:
+    spec = release(
+        {
+            "install": {"disableTakeOwnership": True, "crds": "CreateReplace"},
+            "upgrade": {"force": True},
+            "rollback": {"force": True},
+        }
+    ).spec
+    install, upgrade, rollback = (terms.of(spec, each) for each in (_INSTALL, _UPGRADE, _ROLLBACK))
+    assert (install.takes_over, install.force, install.replaces_definitions) == (False, False, True)
+    assert (upgrade.takes_over, upgrade.force, upgrade.replaces_definitions) == (True, True, False)
+    assert rollback.force
