@@ -1,0 +1,299 @@
+"""Fields of a HelmRelease that no other test is about: what each of them brings about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import orjson
+import pytest
+
+from api import meta
+from api.charts import HelmChart
+from api.external import ExternalArtifact
+from kube import errors, references
+from kube.objects import GVK, Resource
+from reconcilers.dependencies import SourceKey
+from tests.support import helmcharts, reconciling, releaser
+from tests.support.releaser import at_revision, condition, gone, ready, stalled
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from devcluster.access import Access
+    from tests.support.releaser import World
+
+pytestmark = pytest.mark.blocking("the helm that judges is run in the loop's thread")
+
+CONFIG_MAPS = references.RESOURCES[references.CONFIG_MAP]
+JOBS = Resource(GVK("batch", "v1", "Job"), "jobs", is_namespaced=True)
+JOB = """\
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: %s
+  annotations: {%s}
+spec:
+  managedBy: example.com/test
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: main, image: none.example.com/none}]
+"""
+TEST = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: %s, annotations: {helm.sh/hook: test}}
+"""
+
+
+@pytest.fixture
+async def world(cluster: Access, namespace: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with releaser.running(cluster, tmp_path, namespace) as running:
+        await running.push(helmcharts.pack("demo"))
+        yield running
+
+
+def job(name: str, event: str = "") -> str:
+    return JOB % (name, f'"helm.sh/hook": "{event}"' if event else "")
+
+
+async def push(world: World, version: str = "1.0.0", **templates: str) -> None:
+    files = {f"templates/{name}.yaml": text for name, text in templates.items()}
+    await world.push(helmcharts.pack("demo", helmcharts.DEMO | files, version=version))
+
+
+async def fail(world: World, name: str) -> None:
+    """Let a Job fail, as its controller would."""
+
+    async def is_open() -> bool:
+        try:
+            found = await world.live("batch/v1/Job", name)
+        except errors.NotFound:
+            return False
+        return not found.get("status", {}).get("conditions")
+
+    await world.holds_soon(is_open)
+    now = "2026-01-01T00:00:00Z"
+    told = [
+        {"type": each, "status": "True", "lastTransitionTime": now, "message": "as it is"}
+        for each in ("FailureTarget", "Failed")
+    ]
+    status = {"status": {"startTime": now, "conditions": told}}
+    await world.patch(JOBS, name, status, subresource="status")
+
+
+# Where a chart comes from -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        (
+            HelmChart,
+            {
+                "chart": "demo",
+                "interval": "1h",
+                "sourceRef": {"kind": "GitRepository", "name": "none"},
+            },
+        ),
+        (ExternalArtifact, {}),
+    ],
+)
+async def test_a_chart_comes_from_any_kind_that_offers_one(
+    world: World, kind: Any, spec: dict[str, Any]
+) -> None:
+    offered = world.context.source(SourceKey("OCIRepository", world.namespace, releaser.CHART))
+    artifact = msgspec.to_builtins(offered.status.artifact)
+    resource = reconciling.resource_of(kind)
+    await world.apply(resource, "other", spec)
+    ready_now = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "Succeeded",
+        "message": "made",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    status: dict[str, Any] = {"artifact": artifact, "conditions": [ready_now]}
+    if kind is HelmChart:
+        status["observedGeneration"] = 1
+    await world.patch(resource, "other", {"status": status}, subresource="status")
+    await world.release("demo", chartRef={"kind": kind.KIND, "name": "other"})
+    await world.until("demo", ready)
+    assert (await world.live("ConfigMap", "demo"))["data"]["text"] == "default"
+
+
+async def test_a_made_chart_object_has_everything_that_its_template_says(world: World) -> None:
+    source = {"kind": "HelmRepository", "name": "repo"}
+    spec = {
+        "chart": "demo",
+        "version": ">1",
+        "sourceRef": source,
+        "interval": "7m",
+        "reconcileStrategy": "Revision",
+        "valuesFiles": ["a.yaml"],
+        "ignoreMissingValuesFiles": True,
+        "verify": {"provider": "cosign", "secretRef": {"name": "keys"}},
+    }
+    marks = {"labels": {"team": "a"}, "annotations": {"note": "b"}}
+    await world.release("demo", chart={"metadata": marks, "spec": spec}, chartRef=None)
+    await world.until("demo", releaser.unready("SourceNotReady"))
+    name = f"{world.namespace}-demo"
+    resource = reconciling.resource_of(HelmChart)
+    made = await world.context.client.get(resource, world.namespace, name)
+    assert made["spec"] == spec
+    assert made["metadata"]["labels"]["team"] == "a"
+    assert made["metadata"]["annotations"] == {"note": "b"}
+
+
+# Where a release is -----------------------------------------------------------------------------
+
+
+async def test_records_are_kept_in_the_namespace_that_is_named(
+    world: World, namespace: str
+) -> None:
+    records = f"{namespace}-r"
+    resource = Resource(GVK("", "v1", "Namespace"), "namespaces", is_namespaced=False)
+    body = orjson.dumps({"metadata": {"name": records}})
+    await world.context.client.create(resource, "", body, manager="test")
+    await world.release("demo", storageNamespace=records)
+    item = await world.until("demo", ready)
+    assert item.status.storage_namespace == records
+    assert world.history("demo", records) == [(1, "deployed")]
+    assert world.history("demo") == []
+    await world.release("demo")
+    item = await world.until("demo", lambda each: ready(each) and bool(world.history("demo")))
+    assert item.status.storage_namespace == namespace
+    assert world.history("demo", records) == []
+    await world.delete("demo")
+    await world.until("demo", gone)
+    assert world.history("demo") == []
+
+
+# How an action is carried out -------------------------------------------------------------------
+
+
+async def test_hooks_are_left_out_where_that_is_asked_for(world: World) -> None:
+    events = "pre-install,post-upgrade,pre-delete"
+    await push(world, hook=job("hook", events))
+    none = {"disableHooks": True}
+    spec = {"install": none, "upgrade": none, "uninstall": none}
+    await world.release("demo", **spec)
+    await world.until("demo", ready)
+    await world.release("demo", **spec, values={"text": "new"})
+    await world.until("demo", at_revision(2))
+    await world.delete("demo")
+    await world.until("demo", gone)
+    with pytest.raises(errors.NotFound):
+        await world.live("batch/v1/Job", "hook")
+
+
+async def test_jobs_are_not_waited_for_where_that_is_asked_for(world: World) -> None:
+    await push(world, work=job("work"))
+    await world.release("demo", timeout="1s")
+    item = await world.until("demo", stalled("RetriesExceeded"))
+    assert "Job/" in condition(item, meta.READY)[2]
+    await world.release("demo", timeout="1s", upgrade={"disableWaitForJobs": True})
+    await world.until("demo", at_revision(2))
+
+
+async def test_the_legacy_strategy_waits_for_few_kinds(world: World) -> None:
+    rule = {"apiVersion": "v1", "kind": "ConfigMap", "current": "true", "failed": "true"}
+    spec: dict[str, Any] = {"healthCheckExprs": [rule], "timeout": "2s"}
+    await world.release("demo", **spec, waitStrategy={"name": "poller"})
+    await world.until("demo", stalled("RetriesExceeded"))
+    await world.release("demo", **spec, waitStrategy={"name": "legacy"})
+    await world.until("demo", at_revision(2))
+
+
+async def test_what_a_failed_upgrade_created_is_deleted_where_that_is_asked_for(
+    world: World,
+) -> None:
+    await world.release("demo", upgrade={"cleanupOnFail": True})
+    await world.until("demo", ready)
+    new = "{apiVersion: v1, kind: ConfigMap, metadata: {name: new}}"
+    await push(world, "2.0.0", new=new, hook=job("hook", "post-upgrade"))
+    await fail(world, "hook")
+    await world.until("demo", stalled("RetriesExceeded"))
+    with pytest.raises(errors.NotFound):
+        await world.live("ConfigMap", "new")
+    assert await world.live("ConfigMap", "demo")
+
+
+async def test_a_failed_upgrade_is_uninstalled_where_that_is_asked_for(world: World) -> None:
+    remediation = {"strategy": "uninstall", "retries": 1}
+    await world.release("demo", upgrade={"remediation": remediation})
+    await world.until("demo", ready)
+    await push(world, "2.0.0", hook=job("hook", "post-upgrade"))
+    await fail(world, "hook")
+    await world.event("UninstallSucceeded")
+    item = await world.until("demo", ready)
+    assert (item.status.history[0].version, item.status.history[0].action) == (1, "install")
+    assert item.status.history[0].chart_version.startswith("2.0.0")
+
+
+async def test_only_the_chosen_tests_run(world: World) -> None:
+    await push(world, **{name: TEST % name for name in ("one", "two", "three")})
+    filters = [{"name": "one"}, {"name": "two"}, {"name": "two", "exclude": True}]
+    await world.release("demo", test={"enable": True, "filters": filters})
+    item = await world.until("demo", ready)
+    assert set(item.status.history[0].test_hooks or {}) == {"one"}
+    with pytest.raises(errors.NotFound):
+        await world.live("ConfigMap", "two")
+
+
+@pytest.mark.parametrize("propagation", ["foreground", "orphan", "background"])
+async def test_dependents_are_treated_as_the_uninstall_says(
+    world: World, namespace: str, propagation: str
+) -> None:
+    await world.release("demo", uninstall={"deletionPropagation": propagation})
+    await world.until("demo", ready)
+    owner = await world.live("ConfigMap", "demo")
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "demo"}
+    metadata = {
+        "name": "dependent",
+        "ownerReferences": [
+            reference | {"uid": owner["metadata"]["uid"], "blockOwnerDeletion": True}
+        ],
+        "finalizers": ["example.com/hold"],
+    }
+    body = orjson.dumps({"metadata": metadata})
+    await world.context.client.create(CONFIG_MAPS, namespace, body, manager="test")
+    await world.delete("demo")
+    if propagation == "foreground":  # the owner stays for as long as its dependent does
+
+        async def is_held() -> bool:
+            found = (await world.live("ConfigMap", "demo"))["metadata"]
+            return "foregroundDeletion" in found.get("finalizers", [])
+
+        await world.holds_soon(is_held)
+        assert world.get("demo") is not None
+    elif propagation == "orphan":
+        await world.until("demo", gone)
+        found = await world.live("ConfigMap", "dependent")
+        assert "ownerReferences" not in found["metadata"]
+        assert "deletionTimestamp" not in found["metadata"]
+    else:
+        await world.until("demo", gone)
+    await world.patch(CONFIG_MAPS, "dependent", {"metadata": {"finalizers": None}})
+    await world.until("demo", gone)
+    if propagation != "orphan":
+        await world.until_gone("ConfigMap", "dependent")
+
+
+async def test_fields_that_mean_nothing_here_change_nothing(world: World) -> None:
+    upgrade = {"force": True, "remediation": {"remediateLastFailure": True}}
+    spec = {
+        "persistentClient": False,
+        "upgrade": upgrade,
+        "rollback": {"recreate": True, "force": True},
+    }
+    await world.release("demo", **spec)
+    await world.until("demo", ready)
+    uid = (await world.live("ConfigMap", "demo"))["metadata"]["uid"]
+    await push(world, "2.0.0", hook=job("hook", "post-upgrade"))
+    await fail(world, "hook")
+    item = await world.until("demo", stalled("RetriesExceeded"))
+    assert condition(item, meta.REMEDIATED)[:2] == ("True", "RollbackSucceeded")
+    assert (await world.live("ConfigMap", "demo"))["metadata"]["uid"] == uid
