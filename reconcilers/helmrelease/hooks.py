@@ -19,7 +19,7 @@ from api import meta
 from kube import errors, normalise
 from kube.helm.record import Execution
 from kube.objects import GVK, ObjectId
-from reconcilers.helmrelease import bundle, logs, objects, records, waiting
+from reconcilers.helmrelease import applying, bundle, logs, objects, records, waiting
 from reconcilers.kustomization.health import Checked, HealthError
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ async def _execute(setting: Setting, made: _Made, *, creates: bool) -> None:
         HealthError: it failed, or is late.
         errors.ApiError: the API server refused it.
     """
-    if BEFORE_CREATION in _policies(made.hook):
+    if BEFORE_CREATION in _policies(made):
         await _remove(setting, made)
     attempt, at = setting.attempt, made.id
     version, expires = GVK.of(made.obj).version, _expires(made.obj)
@@ -180,7 +180,7 @@ async def _remove(setting: Setting, made: _Made) -> None:
 async def _delete(setting: Setting, hooks: Iterable[_Made], policy: str) -> None:
     """Delete the hooks whose policies ask for it; what cannot go now goes before the next run."""
     for made in hooks:
-        if policy not in _policies(made.hook):
+        if policy not in _policies(made):
             continue
         try:
             await _remove(setting, made)
@@ -195,8 +195,11 @@ async def _explain(setting: Setting, made: _Made, event: str, err: Exception) ->
     return f"{text}\n\nLast lines of its log:\n\n{lines}" if lines else text
 
 
-def _policies(hook: Hook) -> tuple[str, ...]:
-    return hook.delete_policies or (BEFORE_CREATION,)
+def _policies(made: _Made) -> tuple[str, ...]:
+    """Return when a hook is deleted; a definition never is, since all that it defines would go."""
+    if applying.is_definition(made.id):
+        return ()
+    return made.hook.delete_policies or (BEFORE_CREATION,)
 
 
 def _expires(obj: JsonObject) -> bool:

@@ -134,6 +134,37 @@ async def test_definitions_of_a_chart_are_applied_and_never_deleted(
     await world.context.client.delete(resource, "", f"{plural}.example.com")
 
 
+async def test_a_definition_that_is_a_hook_is_never_deleted(world: World, namespace: str) -> None:
+    kind = f"H{namespace.removeprefix('test-')}"
+    plural, custom = kind.lower(), f"example.com/v1/{kind}"
+    definition = DEFINITION % {"kind": kind, "plural": plural, "text": "first"}
+    hook = definition.replace(
+        "metadata: {",
+        "metadata: {annotations: {helm.sh/hook: 'pre-install,pre-upgrade,pre-delete', "
+        "helm.sh/hook-delete-policy: 'before-hook-creation,hook-succeeded,hook-failed'}, ",
+    )
+    object_ = f"{{apiVersion: example.com/v1, kind: {kind}, metadata: {{name: one}}}}"
+    files = {"templates/hook.yaml": hook}
+    await world.push(helmcharts.pack("demo", files))
+    await world.release("demo")
+    await world.until("demo", ready)
+    files["templates/one.yaml"] = object_
+    await world.push(helmcharts.pack("demo", files, version="2.0.0"))
+    await world.until("demo", at_revision(2))
+    first = (await world.live(custom, "one"))["metadata"]["uid"]
+    files["templates/hook.yaml"] = hook.replace("description: first", "description: second")
+    await world.push(helmcharts.pack("demo", files, version="3.0.0"))
+    await world.until("demo", at_revision(3))
+    assert (await world.live(custom, "one"))["metadata"]["uid"] == first
+    await world.delete("demo")
+    await world.until("demo", gone)
+    found = await world.live(
+        "apiextensions.k8s.io/v1/CustomResourceDefinition", f"{plural}.example.com"
+    )
+    schema = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert schema["description"] == "second"
+
+
 DEPLOYMENT = """\
 apiVersion: apps/v1
 kind: Deployment
