@@ -18,7 +18,7 @@ from reconcilers.source import artifacts
 from reconcilers.source.attempt import Attempt
 from reconcilers.source.objects import S
 from runtime.controller import Result
-from runtime.errors import GitOpsError, TransientError
+from runtime.errors import GitOpsError, TransientError, WaitingError
 
 if TYPE_CHECKING:
     from api.meta import ObjectRef
@@ -104,8 +104,7 @@ class SourceReconciler(Generic[S]):
                 attempt.end()
         if failure is not None:
             if attempt.is_news(failure):
-                notice = steps.notice(failure.reason, failure.message, severity="error")
-                attempt.notices.append(notice)
+                attempt.notices.append(_notice(failure))
             await self._finish(attempt, attempt.failed(failure), started_s)
             raise failure
         await self._finish(attempt, attempt.succeeded(), started_s)
@@ -156,3 +155,10 @@ class SourceReconciler(Generic[S]):
             steps.publish(self._context, self._kind, obj, [notice])
         for each in attempt.afterwards:
             await each()
+
+
+def _notice(failure: GitOpsError) -> steps.Notice:
+    """Return the event of a run that ended early: to wait for somebody is no failure to tell."""
+    if isinstance(failure, WaitingError):
+        return steps.Notice(failure.message, failure.reason, is_trace=True)
+    return steps.notice(failure.reason, failure.message, severity="error")

@@ -307,6 +307,8 @@ async def test_source_that_is_not_there_yet_is_waited_for(world: World) -> None:
     text = await world.fails(WaitingError)
     assert text == "no artifact available for HelmRepository source 'charts'"
     assert world.conditions()["Ready"] == ("False", "NoSourceArtifact", text)
+    told = world.desk.events[-1]
+    assert (told.reason, told.severity, told.is_trace) == ("NoSourceArtifact", "info", True)
     await world.run()
     assert world.conditions()["Ready"][0] == "True"
 
