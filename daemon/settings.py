@@ -216,6 +216,10 @@ class Cluster(Section, frozen=True, kw_only=True):
     custom_apply_stage_kinds: tuple[str, ...] = ()
     """Kinds applied after definitions, namespaces and classes and before everything else, as
     ``group/Kind``, or ``Kind`` for the core group: Roles that RoleBindings beside them need."""
+    override_managers: tuple[str, ...] = ()
+    """Field managers, by how their names begin, whose fields on objects of Kustomizations are taken
+    over like those of ``kubectl``: what they set and Git does not have disappears at the next
+    apply. Flux's ``--override-manager``."""
     strict_substitution: bool = True
     """Fail a build that uses a variable without a value and without a default, as Flux does. Off
     for a fleet that was written for the time when such a variable was empty."""

@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from daemon import kinds
+from kube import ownership
 from kube.apply import Applier
 from kube.discovery import Discovery
 from kube.informer import Informer
@@ -36,6 +37,7 @@ def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterC
     """
     discovery = Discovery(client, shared.clock)
     folder = shared.cluster_dir(cluster.name)
+    identities = ownership.overriding(cluster.override_managers)
     tracker = Tracker(
         client,
         discovery,
@@ -44,6 +46,7 @@ def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterC
         threads=shared.threads,
         file=folder / "baseline",
         rng=shared.rng,
+        identities=identities,
     )
 
     def informer(kind: Kind) -> Informer[Any]:
@@ -77,6 +80,7 @@ def build(cluster: settings.Cluster, shared: Shared, client: Client) -> ClusterC
                 shared.threads,
                 folder / "remotes",
                 shared.limits.requests,
+                identities,
             )
         ),
         events=EventBus(shared.metrics.events_dropped.inc),

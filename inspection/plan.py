@@ -13,7 +13,6 @@ from api.kustomize import Kustomization
 from daemon import kinds as served
 from inspection import failure, objects
 from kube import fielddiff, preview
-from kube.ownership import IDENTITIES
 from kube.preview import Outcome
 from kube.target import Session
 from kube.wording import ObjectError
@@ -72,7 +71,7 @@ async def _session(context: ClusterContext, item: Kustomization, reader: Manifes
         ledger=target.tracker,
         clock=context.clock,
         owner=owner,
-        identity=IDENTITIES[owner.kind],
+        identity=target.tracker.identities[owner.kind],
         reader=reader,
         force=item.spec.force,
         verify=True,

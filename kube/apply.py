@@ -26,7 +26,6 @@ from kube import (
     wording,
 )
 from kube.changes import Action, Change, ChangeSet
-from kube.ownership import IDENTITIES
 from kube.target import Session, Target, Verdict
 from kube.tracker import Mode
 from kube.wording import ApplyError, ObjectError
@@ -152,7 +151,7 @@ class Applier:
             ledger=self._tracker,
             clock=self._clock,
             owner=owner,
-            identity=IDENTITIES[owner.kind],
+            identity=self._tracker.identities[owner.kind],
             reader=reader,
             force=options.force,
             verify=options.verify,

@@ -28,6 +28,7 @@ from kube.desired import DIGEST_SIZE, Desired, Flag
 from kube.feed import Feed
 from kube.ownership import (
     IDENTITIES,
+    Identity,
     Live,
     Owner,
     last_writer,
@@ -38,7 +39,7 @@ from kube.ownership import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from api.meta import ObjectRef
     from kube.ignore import FieldPath
@@ -115,6 +116,7 @@ class Ledger:
         clock: monotonic seconds for the verification turns.
         remembered: digests of an earlier process, see `kube.baseline.load`.
         rng: spreads the verification turns.
+        identities: how each kind of owner signs.
     """
 
     def __init__(
@@ -123,7 +125,10 @@ class Ledger:
         *,
         remembered: dict[bytes, bytes] | None = None,
         rng: random.Random | None = None,
+        identities: Mapping[str, Identity] = IDENTITIES,
     ) -> None:
+        self.identities = identities
+        """How each kind of owner signs what it applies to this cluster."""
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._remembered = remembered or {}
@@ -204,7 +209,7 @@ class Ledger:
     def look(self, owner_kind: str, obj: ObjectId, metadata: PartialMeta) -> Live:
         """Condense an object's metadata, its ignored fields left out of the ownership."""
         entry = self._entries.get(obj)
-        return look(metadata, IDENTITIES[owner_kind], entry.ignored if entry else ())
+        return look(metadata, self.identities[owner_kind], entry.ignored if entry else ())
 
     def is_current(self, owner: ObjectRef, desired: Desired) -> bool:
         """Whether an object was applied as desired, by this owner, and nobody touched it since."""
@@ -277,7 +282,7 @@ class Ledger:
             metadata: its metadata.
             kind: the kind of owner whose labels and manager count.
         """
-        identity = IDENTITIES[kind]
+        identity = self.identities[kind]
         entry = self._entries.get(obj)
         if entry is None:
             self._hold(obj, look(metadata, identity))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -25,7 +25,7 @@ from kube.desired import DIGEST_SIZE, Flag, flags_of
 from kube.objects import ManagedField, PartialMeta, PartialObject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 APPLY: Final = "Apply"
 UPDATE: Final = "Update"
@@ -114,6 +114,18 @@ IDENTITIES: Final[Mapping[str, Identity]] = MappingProxyType(
     }
 )
 """The identity of each kind that owns objects."""
+
+
+def overriding(managers: Iterable[str]) -> Mapping[str, Identity]:
+    """Return the identities where Kustomizations also take over what some managers own.
+
+    Args:
+        managers: how their names begin, as Flux's ``--override-manager`` has them.
+    """
+    kind = "Kustomization"
+    more = tuple(Absorbed(name, _BOTH) for name in managers)
+    identity = replace(IDENTITIES[kind], absorbed=(*IDENTITIES[kind].absorbed, *more))
+    return MappingProxyType({**IDENTITIES, kind: identity})
 
 
 class Owner(NamedTuple):

@@ -16,12 +16,13 @@ from kube import errors
 from kube.apply import Applier
 from kube.client import Client
 from kube.discovery import Discovery
+from kube.ownership import IDENTITIES, Identity
 from kube.tracker import Tracker
 from runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from api.meta import ObjectRef
@@ -50,6 +51,8 @@ class Services(NamedTuple):
     directory: Path
     """Holds a disposable file of baselines for each."""
     max_connections: int = 32
+    identities: Mapping[str, Identity] = IDENTITIES
+    """How each kind of owner signs what it applies there."""
 
 
 class Credentials(NamedTuple):
@@ -103,6 +106,7 @@ class Remote:
             threads=services.threads,
             file=file,
             rng=services.rng,
+            identities=services.identities,
         )
         self.applier = Applier(self.client, self.discovery, self.tracker, clock)
         self.file = file

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from kube import baseline, errors, pool, watch
 from kube.ledger import Ledger
 from kube.objects import ObjectId, PartialObject
-from kube.ownership import IDENTITIES
+from kube.ownership import IDENTITIES, Identity
 from runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from api.meta import ObjectRef
@@ -98,6 +98,7 @@ class Tracker(Ledger):
         threads: where files are read and written.
         file: the baseline file; None keeps nothing over a restart.
         rng: jitters re-lists and spreads verification turns.
+        identities: how each kind of owner signs.
     """
 
     def __init__(
@@ -110,9 +111,10 @@ class Tracker(Ledger):
         threads: Threads,
         file: Path | None = None,
         rng: random.Random | None = None,
+        identities: Mapping[str, Identity] = IDENTITIES,
     ) -> None:
         rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
-        super().__init__(clock, rng=rng)
+        super().__init__(clock, rng=rng, identities=identities)
         self._client = client
         self._discovery = discovery
         self._metrics = metrics

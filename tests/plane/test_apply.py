@@ -367,6 +367,22 @@ async def test_what_kubectl_added_is_absorbed_at_the_interval_and_not_before(
         assert plant.requests() == {}
 
 
+async def test_manager_that_is_overridden_loses_what_it_added_and_others_keep_theirs(
+    cluster: Access, namespace: str
+) -> None:
+    wanted = [engine.config_map(namespace, "a", {"ours": "1"})]
+    async with engine.running(cluster, overridden=["meddler"]) as plant:
+        await plant.apply(wanted)
+        await patch(plant, namespace, "a", {"data": {"bad": "x"}}, manager="meddler-v2")
+        raw = await patch(plant, namespace, "a", {"data": {"good": "x"}}, manager="helper")
+        await plant.until_seen(engine.version_of(raw), ObjectId(namespace, "a", "", "ConfigMap"))
+        assert actions(await plant.apply(wanted, AT_INTERVAL)) == [Action.CONFIGURED]
+        assert await data(plant, namespace, "a") == {"ours": "1", "good": "x"}
+        plant.requests()
+        await plant.apply(wanted, AT_INTERVAL)
+        assert plant.requests() == {}
+
+
 async def test_field_that_another_controller_added_stays(cluster: Access, namespace: str) -> None:
     wanted = [engine.config_map(namespace, "a", {"ours": "1"})]
     async with engine.running(cluster) as plant:
@@ -404,6 +420,38 @@ async def test_force_recreates_an_object_whose_immutable_field_changes(
         await plant.apply([new])
         assert plant.requests() == {}
         assert plant.drifts.empty()
+
+
+def bound(name: str, namespace: str, role: str) -> JsonObject:
+    group = "rbac.authorization.k8s.io"
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": name, "namespace": namespace},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": "ada"}],
+    }
+
+
+def stored(name: str, provisioner: str) -> JsonObject:
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": name},
+        "provisioner": provisioner,
+    }
+
+
+async def test_force_recreates_bindings_and_classes_too(cluster: Access, namespace: str) -> None:
+    old = [bound("b", namespace, "view"), stored(namespace, "example.com/old")]
+    new = [bound("b", namespace, "edit"), stored(namespace, "example.com/new")]
+    async with engine.running(cluster) as plant:
+        await plant.apply(old)
+        with pytest.raises(ApplyError, match=r"StorageClass/.* dry-run failed"):
+            await plant.apply(new)
+        changes = await plant.apply(new, ApplyOptions(force=True))
+        assert actions(changes) == [Action.CREATED, Action.CREATED]
+        await plant.prune(new)
 
 
 async def test_immutable_field_without_force_is_refused(cluster: Access, namespace: str) -> None:

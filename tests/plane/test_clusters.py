@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from daemon import cluster as managed
-from daemon import settings
-from tests.support import served
+from daemon import settings, wiring
+from tests.support import engine, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -229,3 +229,13 @@ spec:
   prune: true
   sourceRef: {{kind: GitRepository, name: {namespace}}}
 """
+
+
+async def test_settings_name_the_managers_whose_fields_git_overrides(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    home = settings.Cluster(name="home", override_managers=("meddler",))
+    async with engine.connected(cluster) as client, served.fleet(tmp_path) as running:
+        context = wiring.build(home, running.shared, client)
+    absorbed = context.tracker.identities["Kustomization"].absorbed
+    assert absorbed[-1].name == "meddler"

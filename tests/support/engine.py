@@ -26,7 +26,7 @@ from kube.client import Client
 from kube.desired import Desired, describe
 from kube.discovery import Discovery
 from kube.objects import GVK, ObjectId, Resource
-from kube.ownership import IDENTITIES
+from kube.ownership import IDENTITIES, overriding
 from kube.tracker import Tracker
 from runtime.clock import Clock, SystemClock
 from runtime.limits import Threads
@@ -165,6 +165,7 @@ async def running(
     file: Path | None = None,
     kubeconfig: Path | None = None,
     clock: Clock | None = None,
+    overridden: Sequence[str] = (),
 ) -> AsyncIterator[Plant]:
     """Start an engine.
 
@@ -173,6 +174,7 @@ async def running(
         file: the baseline file, kept between two engines that are given the same.
         kubeconfig: another user's, who watches.
         clock: another time.
+        overridden: managers whose fields are taken over, see `kube.ownership.overriding`.
     """
     clock, threads = clock or SystemClock(), Threads()
     async with connected(cluster) as client, connected(cluster, kubeconfig) as watcher:
@@ -185,6 +187,7 @@ async def running(
             threads=threads,
             file=file,
             rng=random.Random(7),
+            identities=overriding(overridden),
         )
         plant = Plant(
             client, discovery, tracker, Applier(client, discovery, tracker, clock), clock, watcher

@@ -21,9 +21,9 @@ A, B = (ObjectId("ns", name, "", "ConfigMap") for name in "ab")
 class Books(Ledger):
     """A ledger that notes what it tells."""
 
-    def __init__(self, **more: dict[bytes, bytes]) -> None:
+    def __init__(self, remembered: dict[bytes, bytes] | None = None) -> None:
         self.clock = HandClock()
-        super().__init__(self.clock, rng=random.Random(1), **more)
+        super().__init__(self.clock, rng=random.Random(1), remembered=remembered)
         self.told: list[tuple[ObjectRef, ObjectId, DriftKind]] = []
         self.on_drift = self._note
 

@@ -120,6 +120,20 @@ def test_managers_that_a_kustomization_absorbs(
     assert ownership.is_absorbed(field, IDENTITY) is is_absorbed
 
 
+def test_managers_that_the_settings_override_are_absorbed_by_kustomizations_alone() -> None:
+    identities = ownership.overriding(["meddler"])
+    fields = metadata(
+        entry("meddler"), entry("meddler-v2", "Update"), entry("a-meddler"), entry("kubectl")
+    ).managed_fields
+    absorbed = {
+        kind: [field.manager for field in fields if ownership.is_absorbed(field, identity)]
+        for kind, identity in identities.items()
+    }
+    assert absorbed["Kustomization"] == ["meddler", "meddler-v2", "kubectl"]
+    assert absorbed["FluxInstance"] == ["kubectl"]
+    assert absorbed["HelmRelease"] == []
+
+
 def test_subresource_is_never_absorbed() -> None:
     (field,) = metadata(entry("kubectl", "Update", subresource="status")).managed_fields
     assert not ownership.is_absorbed(field, IDENTITY)
