@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -11,6 +14,8 @@ from api import meta
 from kube import errors
 from tests.support import kustomizer
 from tests.support.kustomizer import KUSTOMIZATIONS, REPOSITORIES, applied, config_map, failed, gone
+
+RBAC = "rbac.authorization.k8s.io"
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -97,6 +102,94 @@ async def test_revision_of_what_an_artifact_was_made_of_is_recorded_and_told(
     assert item.status.history[0].metadata["originRevision"] == origin
     event = await world.until_event("Reconciliation finished")
     assert event.metadata[f"{meta.KUSTOMIZE_GROUP}/originRevision"] == origin
+
+
+def _binding(namespace: str) -> bytes:
+    return orjson.dumps(
+        {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "reader", "namespace": namespace},
+            "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "reader"},
+            "subjects": [{"apiGroup": RBAC, "kind": "User", "name": "ada"}],
+        }
+    )
+
+
+def _role(namespace: str) -> bytes:
+    rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}
+    return orjson.dumps(
+        {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "Role",
+            "metadata": {"name": "reader", "namespace": namespace},
+            "rules": [rule],
+        }
+    )
+
+
+async def test_binding_of_a_role_beside_it_needs_the_custom_stage_where_escalation_is_checked(
+    world: World, namespace: str
+) -> None:
+    """Whoever has all of a role's rights may create and bind it, but only one that is there."""
+    create = functools.partial(world.cluster.kubectl, "-n", namespace, "create")
+    for made in (
+        "serviceaccount deployer",
+        "role deployer --verb=get,create,patch,delete --resource=roles,rolebindings",
+        f"rolebinding deployer --role=deployer --serviceaccount={namespace}:deployer",
+        f"rolebinding reader-too --clusterrole=view --serviceaccount={namespace}:deployer",
+    ):
+        await asyncio.to_thread(create, *made.split())
+    await world.push({"b.yaml": _binding(namespace), "r.yaml": _role(namespace)})
+    await world.kustomize("apps", serviceAccountName="deployer")
+    text = f"RoleBinding/{namespace}/reader not found: "
+    await world.until("apps", failed(meta.RECONCILIATION_FAILED, text))
+    stages = frozenset({f"{RBAC}/Role"})
+    world.context.settings = dataclasses.replace(world.context.settings, custom_stages=stages)
+    await world.request("apps", "now")
+    await world.until("apps", applied(world.revision))
+
+
+async def test_namespace_and_definition_and_what_is_of_them_come_in_the_first_run(
+    world: World, namespace: str
+) -> None:
+    group, inner = f"{namespace}.example.com", f"inner-{namespace}"
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": inner}}
+    thing = {
+        "apiVersion": f"{group}/v1",
+        "kind": "Thing",
+        "metadata": {"name": "one", "namespace": inner},
+    }
+    await world.push(
+        {
+            "1.yaml": orjson.dumps(thing),
+            "2.yaml": config_map("a", inner),
+            "3.yaml": orjson.dumps(space),
+            "4.yaml": orjson.dumps(_definition(group)),
+        }
+    )
+    await world.kustomize("apps")
+    item = await world.until("apps", applied(world.revision))
+    assert item.status.history[0].total_reconciliations == 1
+    assert not [each for each in world.events if each.severity == "error"]
+    await world.delete("apps")
+    await world.until("apps", gone)
+
+
+def _definition(group: str) -> dict[str, object]:
+    names = {"kind": "Thing", "listKind": "ThingList", "plural": "things"}
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"things.{group}"},
+        "spec": {
+            "group": group,
+            "names": names,
+            "scope": "Namespaced",
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
 
 
 async def test_wait_leaves_out_what_is_not_applied(world: World, namespace: str) -> None:

@@ -203,6 +203,28 @@ async def test_spec_changes_reach_kustomize(builder: build.Builder) -> None:
     assert found["spec"]["template"]["spec"]["containers"][0]["image"] == "nginx:2"
 
 
+async def test_patches_and_names_of_the_spec_come_after_those_of_the_file(
+    builder: build.Builder,
+) -> None:
+    file = (
+        "resources: [c.yaml]\nnamePrefix: inner-\nnameSuffix: -inner\n"
+        "patches: [{target: {kind: ConfigMap}, patch: "
+        '\'[{"op": "add", "path": "/data", "value": {"from": "file", "only": "file"}}]\'}]\n'
+    )
+    config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n"
+    patch = '[{"op": "replace", "path": "/data/from", "value": "spec"}]'
+    built = await builder.build(
+        request(
+            {"kustomization.yaml": file, "c.yaml": config},
+            name_prefix="outer-",
+            patches=(Patch(patch=patch, target=Selector(kind="ConfigMap")),),
+        )
+    )
+    (found,) = objects(built)
+    assert found["data"] == {"from": "spec", "only": "file"}
+    assert found["metadata"]["name"] == "outer-c-inner"
+
+
 async def test_nested_kustomization_is_a_resource_of_the_generated_one(
     builder: build.Builder,
 ) -> None:
