@@ -7,7 +7,6 @@ condition later.
 from __future__ import annotations
 
 import base64
-import functools
 import re
 import sys
 from pathlib import Path
@@ -208,7 +207,7 @@ def _reader(kind: str, data: Mapping[str, bytes]) -> Callable[[Mapping[str, byte
     readers: dict[str, Callable[[Mapping[str, bytes], str], object]] = {
         "oci": keychain.from_secret,
         "tls": tls.from_cert_secret,
-        "proxy": functools.partial(proxy.from_secret, allows_socks=True),
+        "proxy": proxy.from_secret,
     }
     if kind in readers:
         return readers[kind]

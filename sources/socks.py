@@ -1,18 +1,20 @@
-"""Connections through a SOCKS5 proxy (RFC 1928, RFC 1929). Blocking.
+"""Connections through a SOCKS5 proxy (RFC 1928, RFC 1929).
 
 Names are resolved by the proxy, so that what only it can see is reached. The proxy gets the login
-of its own Secret and nothing else.
+of its own Secret and nothing else. What is said is the same for who blocks and who does not: the
+protocol yields bytes to send, or how many it wants to receive.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from sources.auth.proxy import Proxy
 
@@ -44,7 +46,7 @@ def connect(
     timeout_s: float,
     watch: Callable[[socket.socket], None] = lambda _sock: None,
 ) -> socket.socket:
-    """Return a connection to a host by way of a proxy.
+    """Return a connection to a host by way of a proxy. Blocks.
 
     Args:
         proxy: with a ``socks5://`` address.
@@ -57,23 +59,85 @@ def connect(
         SocksError: the proxy refuses.
         OSError: it cannot be reached, or stops answering.
     """
-    where = urlsplit(proxy.address)
-    address = (where.hostname or "", where.port or DEFAULT_PORT)
-    sock = socket.create_connection(address, timeout_s)
+    sock = socket.create_connection(_address(proxy), timeout_s)
+    talk = _talk(proxy, host, port)
     try:
         watch(sock)
-        _greet(sock, proxy)
-        _request(sock, host, port)
+        step = next(talk)
+        while step is not None:
+            if isinstance(step, bytes):
+                sock.sendall(step)
+                step = next(talk)
+            else:
+                step = talk.send(_received(sock.recv(step)))
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def _greet(sock: socket.socket, proxy: Proxy) -> None:
+async def dial(proxy: Proxy, host: str, port: int) -> socket.socket:
+    """Return a connection as `connect` does, without blocking; the caller sets the deadline."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(*_address(proxy), type=socket.SOCK_STREAM)
+    failed: OSError = SocksError("it has no address")
+    for family, kind, protocol, _, address in found:
+        sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)
+        try:
+            await loop.sock_connect(sock, address)
+            await _converse(sock, _talk(proxy, host, port))
+        except OSError as err:
+            sock.close()
+            if isinstance(err, SocksError):
+                raise
+            failed = err
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failed
+
+
+async def _converse(sock: socket.socket, talk: Generator[bytes | int | None, bytes, None]) -> None:
+    loop = asyncio.get_running_loop()
+    step = next(talk)
+    while step is not None:
+        if isinstance(step, bytes):
+            await loop.sock_sendall(sock, step)
+            step = next(talk)
+        else:
+            step = talk.send(_received(await loop.sock_recv(sock, step)))
+
+
+def _address(proxy: Proxy) -> tuple[str, int]:
+    where = urlsplit(proxy.address)
+    return where.hostname or "", where.port or DEFAULT_PORT
+
+
+def _received(part: bytes) -> bytes:
+    if not part:
+        raise SocksError("it closed the connection")
+    return part
+
+
+def _talk(proxy: Proxy, host: str, port: int) -> Generator[bytes | int | None, bytes, None]:
+    """Yield bytes to send, or the most bytes to receive and send in; at the end None."""
+    yield from _greet(proxy)
+    yield bytes((_VERSION, _CONNECT, 0)) + _target(host) + port.to_bytes(2, "big")
+    _, reply, _, kind = yield from _take(4)
+    if reply:
+        raise SocksError(_REPLIES.get(reply, f"it answered {reply}"))
+    lengths = {_IPV4: 4, _IPV6: 16}
+    yield from _take((lengths.get(kind) or (yield from _take(1))[0]) + 2)
+    yield None
+
+
+def _greet(proxy: Proxy) -> Generator[bytes | int, bytes, None]:
     methods = bytes((_NOTHING, _LOGIN)) if proxy.username else bytes((_NOTHING,))
-    sock.sendall(bytes((_VERSION, len(methods))) + methods)
-    version, method = _receive(sock, 2)
+    yield bytes((_VERSION, len(methods))) + methods
+    version, method = yield from _take(2)
     if version != _VERSION:
         raise SocksError("it does not speak SOCKS5")
     if method == _LOGIN and proxy.username:
@@ -81,20 +145,18 @@ def _greet(sock: socket.socket, proxy: Proxy) -> None:
         if max(len(username), len(password)) > 255:
             raise SocksError("its user name and password may have 255 bytes each")
         parts = (bytes((1, len(username))), username, bytes((len(password),)), password)
-        sock.sendall(b"".join(parts))
-        if _receive(sock, 2)[1]:
+        yield b"".join(parts)
+        if (yield from _take(2))[1]:
             raise SocksError("it refused its user name and password")
     elif method == _NONE_OF_THESE or method != _NOTHING:
         raise SocksError("it asks for a user name and password")
 
 
-def _request(sock: socket.socket, host: str, port: int) -> None:
-    sock.sendall(bytes((_VERSION, _CONNECT, 0)) + _target(host) + port.to_bytes(2, "big"))
-    _, reply, _, kind = _receive(sock, 4)
-    if reply:
-        raise SocksError(_REPLIES.get(reply, f"it answered {reply}"))
-    lengths = {_IPV4: 4, _IPV6: 16}
-    _receive(sock, (lengths.get(kind) or _receive(sock, 1)[0]) + 2)
+def _take(size: int) -> Generator[int, bytes, bytes]:
+    data = b""
+    while len(data) < size:
+        data += yield size - len(data)
+    return data
 
 
 def _target(host: str) -> bytes:
@@ -106,13 +168,3 @@ def _target(host: str) -> bytes:
             raise SocksError("the host's name is too long") from None
         return bytes((_NAME, len(name))) + name
     return bytes((_IPV4 if address.version == 4 else _IPV6,)) + address.packed
-
-
-def _receive(sock: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        part = sock.recv(size - len(data))
-        if not part:
-            raise SocksError("it closed the connection")
-        data += part
-    return data

@@ -24,6 +24,7 @@ from yarl import URL
 
 import api
 from runtime import retry
+from sources import connector
 
 if TYPE_CHECKING:
     import ssl
@@ -210,7 +211,7 @@ class Web:
                 data=form,
                 headers={**headers, **({} if is_tunnel else through)},
                 allow_redirects=False,
-                proxy=self._proxy.address if self._proxy else None,
+                proxy=connector.named(self._proxy),
                 proxy_headers=through if is_tunnel else None,
             )
             await _check(response)
@@ -229,7 +230,7 @@ class Web:
                 context = await self.threads.run(self._contexts.of, self._trust)
             self._session = aiohttp.ClientSession(
                 auto_decompress=False,
-                connector=aiohttp.TCPConnector(ssl=context, limit=CONNECTIONS),
+                connector=connector.make(self._proxy, ssl=context, limit=CONNECTIONS),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": f"gitopsd/{api.__version__}", "Accept-Encoding": "identity"},
                 requote_redirect_url=False,

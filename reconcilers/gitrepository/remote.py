@@ -86,12 +86,8 @@ async def _identity(context: ClusterContext, obj: GitRepository) -> Credentials:
 async def _proxy(context: ClusterContext, obj: GitRepository) -> Proxy | None:
     if obj.spec.proxy_secret_ref is None:
         return None
-    return await secrets.read_proxy(
-        context,
-        obj.metadata.namespace,
-        obj.spec.proxy_secret_ref.name,
-        allows_socks=obj.spec.provider not in {GITHUB, *cloud.PROVIDERS},
-    )
+    name = obj.spec.proxy_secret_ref.name
+    return await secrets.read_proxy(context, obj.metadata.namespace, name)
 
 
 async def _credentials(

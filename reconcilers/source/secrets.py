@@ -38,23 +38,20 @@ async def read(context: ClusterContext, namespace: str, name: str) -> tuple[str,
         raise unusable(CredentialsError(f"secret '{full_name}' is not base64")) from err
 
 
-async def read_proxy(
-    context: ClusterContext, namespace: str, name: str, *, allows_socks: bool = False
-) -> Proxy:
+async def read_proxy(context: ClusterContext, namespace: str, name: str) -> Proxy:
     """Return the proxy that a Secret describes.
 
     Args:
         context: the cluster.
         namespace: of the Secret.
         name: of the Secret.
-        allows_socks: whether who is to use it can go through a SOCKS proxy.
 
     Raises:
         TransientError: it is not there, or cannot be used.
     """
     full_name, data = await read(context, namespace, name)
     try:
-        return proxy.from_secret(data, full_name, allows_socks=allows_socks)
+        return proxy.from_secret(data, full_name)
     except CredentialsError as err:
         text = f"failed to configure proxy options: {err}"
         raise TransientError(AUTHENTICATION_FAILED, text) from err

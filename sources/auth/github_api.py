@@ -25,6 +25,7 @@ import api
 from api import durations
 from runtime import retry
 from runtime.errors import TransientError
+from sources import connector
 from sources.auth import errors, github_app
 
 if TYPE_CHECKING:
@@ -269,15 +270,16 @@ class Api:
         app = self._app
         is_tunnel = app.base_url.startswith("https:")
         through = app.proxy.headers if app.proxy else {}
-        connector = aiohttp.TCPConnector(ssl=context, limit=1)
         async with (
-            aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session,
+            aiohttp.ClientSession(
+                connector=connector.make(app.proxy, ssl=context, limit=1), timeout=TIMEOUT
+            ) as session,
             session.request(
                 method,
                 f"{app.base_url}{path}",
                 headers=_headers(authorization) | ({} if is_tunnel else through),
                 allow_redirects=False,
-                proxy=app.proxy.address if app.proxy else None,
+                proxy=connector.named(app.proxy),
                 proxy_headers=through if is_tunnel else None,
             ) as response,
         ):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _SOCKS: Final = "socks5"
-_SCHEMES: Final = ("http", "https", _SOCKS)
+_SCHEMES: Final = ("http", "https", _SOCKS, f"{_SOCKS}h")
 ADDRESS_LENGTH: Final = 2048
 """Characters that an address may have, as in Flux."""
 
@@ -39,24 +39,23 @@ class Proxy:
 
     @property
     def is_socks(self) -> bool:
-        """Whether it speaks SOCKS5, which only Git over HTTP(S) goes through."""
-        return self.address.startswith("socks5:")
+        """Whether it speaks SOCKS5; with the ``h`` that some write, which is how it is anyway."""
+        return self.address.startswith(_SOCKS)
 
     @property
     def headers(self) -> dict[str, str]:
-        """What to send to the proxy, and to nobody else."""
-        if not self.username:
+        """What to send to a proxy that speaks HTTP, and to nobody else."""
+        if not self.username or self.is_socks:
             return {}
         return {"Proxy-Authorization": basic.header(self.username, self.password)}
 
 
-def from_secret(data: Mapping[str, bytes], name: str, *, allows_socks: bool = False) -> Proxy:
+def from_secret(data: Mapping[str, bytes], name: str) -> Proxy:
     """Read the proxy that a Secret names.
 
     Args:
         data: the Secret's decoded ``data``.
         name: ``namespace/name``, for messages.
-        allows_socks: whether who is to use it can go through a SOCKS proxy.
 
     Raises:
         CredentialsError: there is no address, or none that is served.
@@ -76,11 +75,6 @@ def from_secret(data: Mapping[str, bytes], name: str, *, allows_socks: bool = Fa
     if not is_address or parts.scheme not in _SCHEMES:
         raise errors.CredentialsError(
             f"invalid proxy secret '{name}': 'address' is no http://, https:// or socks5:// address"
-        )
-    if parts.scheme == _SOCKS and not allows_socks:
-        raise errors.CredentialsError(
-            f"proxy secret '{name}': a socks5 proxy is served for Git repositories over http and "
-            "https only; name an http:// or https:// proxy"
         )
     username, password = basic.text(data, "username", name), basic.text(data, "password", name)
     bare = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -17,6 +17,7 @@ from yarl import URL
 
 import api
 from runtime import retry
+from sources import connector
 from sources.auth import tls
 from sources.oci.errors import (
     ConnectionFailed,
@@ -42,6 +43,8 @@ READ_S: Final = 30.0
 KEPT_S: Final = 75.0
 """Seconds for which an idle connection is kept: longer than the usual minute between polls."""
 REDIRECTS: Final = 5
+SOCKS: Final = 16
+"""SOCKS proxies with connections of their own; those of the one used longest ago are closed."""
 ANSWER_BYTES: Final = 4 * 1024 * 1024
 """Bytes of a manifest, a token or a page of tags; more is none of these, as in the registries."""
 _FIELD_BYTES: Final = 32 * 1024
@@ -89,12 +92,13 @@ class Transport:
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
         self._contexts = tls.Contexts()
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[bytes, aiohttp.ClientSession] = {}
+        """By SOCKS proxy; all other requests share one."""
 
     async def aclose(self) -> None:
         """Close all connections; the next request opens new ones."""
-        if self._session is not None:
-            session, self._session = self._session, None
+        while self._sessions:
+            _, session = self._sessions.popitem()
             await session.close()
 
     async def exchange(
@@ -174,36 +178,40 @@ class Transport:
             context = await self._threads.run(self._contexts.of, route.trust)
         through = route.proxy.headers if route.proxy else {}
         is_tunnel = url.scheme == "https"
-        return await self._open_session().request(
+        session = await self._session(route.proxy)
+        return await session.request(
             method,
             url,
             headers={**headers, **({} if is_tunnel else through)},
             data=data,
             ssl=context,
             allow_redirects=False,
-            proxy=route.proxy.address if route.proxy else None,
+            proxy=connector.named(route.proxy),
             proxy_headers=through if is_tunnel else None,
         )
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=32, limit_per_host=8, keepalive_timeout=KEPT_S
-                ),
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=CONNECT_S, connect=READ_S, sock_read=READ_S
-                ),
-                headers={
-                    "User-Agent": f"gitopsd/{api.__version__}",
-                    "Accept-Encoding": "identity",
-                },
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                max_line_size=_FIELD_BYTES,
-                max_field_size=_FIELD_BYTES,
-            )
-        return self._session
+    async def _session(self, through: Proxy | None) -> aiohttp.ClientSession:
+        # Taken out and put in again, so that the order is that of their last use.
+        key = through.identity if through is not None and through.is_socks else b""
+        session = self._sessions.pop(key, None) or _open_session(through)
+        self._sessions[key] = session
+        while len(self._sessions) > SOCKS + 1:
+            await self._sessions.pop(next(each for each in self._sessions if each)).close()
+        return session
+
+
+def _open_session(through: Proxy | None) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector.make(through, limit=32, limit_per_host=8, keepalive_timeout=KEPT_S),
+        timeout=aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_S, connect=READ_S, sock_read=READ_S
+        ),
+        headers={"User-Agent": f"gitopsd/{api.__version__}", "Accept-Encoding": "identity"},
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        max_line_size=_FIELD_BYTES,
+        max_field_size=_FIELD_BYTES,
+    )
 
 
 class _PassingError(Exception):

@@ -20,7 +20,7 @@ from sources.bucket.listing import BucketError, Listed
 from sources.bucket.s3 import S3, Place
 from sources.bucket.sigv4 import Keys
 from sources.web import Web
-from tests.support import blocking, faults, forwarder
+from tests.support import blocking, faults, forwarder, socksproxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -324,7 +324,28 @@ async def test_proxy_that_refuses_is_told_from_the_store() -> None:
     assert "answered 407" in text
 
 
-async def test_proxy_that_is_away_is_told() -> None:
-    proxy = Proxy("http://127.0.0.1:1")
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+async def test_proxy_that_is_away_is_told(scheme: str) -> None:
+    proxy = Proxy(f"{scheme}://127.0.0.1:1")
     text = await failure(lambda _: [faults.answer(EMPTY)], proxy=proxy)
     assert text.startswith("the proxy cannot be reached: ")
+
+
+async def test_socks_proxy_leads_to_the_store() -> None:
+    async with (
+        socksproxy.running(("p", "w")) as through,
+        store(lambda _: [faults.answer(EMPTY)], proxy=Proxy(through.address, "p", "w")) as (
+            s3,
+            server,
+            _,
+        ),
+    ):
+        assert not await listing.listed(s3, "", 1000)
+        assert through.targets == [server.endpoint]
+
+
+async def test_socks_proxy_that_refuses_is_told_from_the_store() -> None:
+    async with socksproxy.running(("p", "w"), reply=2) as through:
+        proxy = Proxy(through.address, "p", "w")
+        text = await failure(lambda _: [faults.answer(EMPTY)], proxy=proxy)
+    assert text == "the proxy cannot be reached: its rules forbid the connection"

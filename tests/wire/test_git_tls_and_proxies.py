@@ -221,3 +221,15 @@ async def test_githubs_api_is_reached_through_the_proxy_too(tmp_path: Path) -> N
         assert hub.admits(await fetching.fetcher.apps.tokens(app).authorization())
         assert through.requests == [f"POST {hub.url}/app/installations/7/access_tokens"]
         assert "Proxy-Authorization" not in through.heads[0]
+
+
+async def test_githubs_api_is_reached_through_a_socks_proxy_too(tmp_path: Path) -> None:
+    async with (
+        socksproxy.running(("p", "w")) as through,
+        github.running() as hub,
+        gitfetch.running(tmp_path / "stores") as fetching,
+    ):
+        hub.install(7, "acme")
+        app = hub.app(installation="7", proxy=Proxy(through.address, "p", "w"))
+        assert hub.admits(await fetching.fetcher.apps.tokens(app).authorization())
+        assert through.targets == [hub.url.removeprefix("http://")]

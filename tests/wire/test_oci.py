@@ -15,10 +15,10 @@ import pytest
 from devcluster import certificates
 from sources.auth.proxy import Proxy
 from sources.auth.tls import Trust
-from sources.oci import errors, manifests
+from sources.oci import errors, manifests, names, transport
 from sources.oci.client import Repository
 from sources.oci.keychain import Login
-from tests.support import forwarder
+from tests.support import forwarder, socksproxy
 from tests.support.api import ManualClock
 from tests.support.oci import asking
 from tests.support.registry import LOGIN, Layer, Registry, free_port, tarball
@@ -232,6 +232,57 @@ async def test_proxy_that_refuses_is_told(registry: Registry, path: str) -> None
         with pytest.raises(errors.RegistryError) as caught:
             await ask.registries.resolve(Repository(registry.name(path), proxy=proxy), "latest")
         assert "hunter2" not in str(caught.value)
+        await ask.registries.aclose()
+
+
+async def test_socks_proxy_leads_to_registries_that_it_alone_can_name(
+    registry: Registry, locked: Registry, path: str
+) -> None:
+    digest = registry.push(path, "latest", {"a": "1"})
+    locked.push(path, "latest", {"a": "1"})
+    async with socksproxy.running(("p", "w")) as through, asking() as ask:
+        proxy = Proxy(through.address, "p", "w")
+        through.hosts["registry.local"] = "127.0.0.1"
+        inside = names.parse(f"oci://registry.local:{registry.port}/{path}")
+        found = await ask.registries.resolve(Repository(inside, proxy=proxy), "latest")
+        assert found.digest == digest
+        await ask.registries.resolve(replace(within(locked, path), proxy=proxy), "latest")
+        assert set(through.targets) == {f"registry.local:{registry.port}", locked.host}
+        await ask.registries.aclose()
+
+
+async def test_connections_of_a_socks_proxy_are_its_own_and_not_too_many(
+    registry: Registry, path: str
+) -> None:
+    registry.push(path, "latest", {"a": "1"})
+    where = Repository(registry.name(path))
+    async with socksproxy.running(("p", "w")) as through, asking() as ask:
+        mine = replace(where, proxy=Proxy(through.address, "p", "w"))
+        await ask.registries.resolve(mine, "latest")
+        made = len(through.targets)
+        await ask.registries.resolve(mine, "latest")
+        assert len(through.targets) == made
+        stranger = replace(where, proxy=Proxy(through.address, "p", "hunter2"))
+        with pytest.raises(errors.RegistryError) as caught:
+            await ask.registries.resolve(stranger, "latest")
+        assert str(caught.value) == (
+            f"cannot connect to the proxy on the way to {registry.host}: it refused its user name "
+            "and password"
+        )
+        for number in range(transport.SOCKS):
+            other = Proxy(through.address.replace("127.0.0.1", "localhost"), "p", str(number))
+            with pytest.raises(errors.RegistryError):
+                await ask.registries.resolve(replace(where, proxy=other), "latest")
+        await ask.registries.resolve(mine, "latest")
+        assert len(through.targets) == made + 1
+        await ask.registries.aclose()
+
+
+async def test_certificates_are_checked_behind_a_socks_proxy(locked: Registry, path: str) -> None:
+    async with socksproxy.running() as through, asking() as ask:
+        where = replace(within(locked, path), proxy=Proxy(through.address), trust=Trust())
+        with pytest.raises(errors.RegistryError, match="TLS handshake with "):
+            await ask.registries.resolve(where, "latest")
         await ask.registries.aclose()
 
 

@@ -38,10 +38,6 @@ def test_proxy_is_read(data: dict[str, bytes], expected: Proxy) -> None:
         (b"http://", "'address' is no http://, https:// or socks5:// address"),
         (b"http://proxy:port", "'address' is no http://, https:// or socks5:// address"),
         (b"ftp://proxy", "'address' is no http://, https:// or socks5:// address"),
-        (
-            b"socks5://proxy:1080",
-            "a socks5 proxy is served for Git repositories over http and https",
-        ),
         (b"socks4://proxy:1080", "'address' is no http://, https:// or socks5:// address"),
         (b"http://" + b"x" * 2048, "'address' is longer than 2048 characters"),
     ],
@@ -59,9 +55,10 @@ def test_password_is_shown_nowhere() -> None:
     assert Proxy("http://proxy").headers == {}
 
 
-def test_socks_proxy_is_for_those_who_can_use_it() -> None:
-    data = {"address": b"socks5://u:p@proxy:1080"}
-    found = proxy.from_secret(data, NAME, allows_socks=True)
-    assert found == Proxy("socks5://proxy:1080", "u", "p")
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+def test_login_of_a_socks_proxy_is_in_no_header(scheme: str) -> None:
+    found = proxy.from_secret({"address": f"{scheme}://u:p@proxy:1080".encode()}, NAME)
+    assert found == Proxy(f"{scheme}://proxy:1080", "u", "p")
     assert found.is_socks
+    assert found.headers == {}
     assert not Proxy("http://proxy").is_socks
