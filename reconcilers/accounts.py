@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from reconcilers.context import ClusterContext
 
+NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+"""What a ServiceAccount may be called."""
 TOKEN_S: Final = 3600
 """Seconds for which a token is asked."""
 _ACCOUNTS: Final = Resource(GVK("", "v1", "ServiceAccount"), "serviceaccounts", is_namespaced=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 GENERIC: Final = "generic"
 """The provider of a ConfigMap for clusters of no cloud: a ServiceAccount's token opens them."""
-ACCOUNT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-"""What a ServiceAccount may be called."""
 _KEYS: Final = ("value", "value.yaml")
 
 
@@ -154,7 +151,7 @@ def _of_text(
     context: ClusterContext, namespace: str, called: str, text: dict[str, str]
 ) -> Credentials:
     account = text.get("serviceAccountName", "") or context.settings.default_service_account
-    if account and not ACCOUNT_NAME.fullmatch(account):
+    if account and not accounts.NAME.fullmatch(account):
         raise AuthError(f"serviceAccountName '{account}' is not the name of one")
     provider = text.get("provider", "")
     if provider == GENERIC:

@@ -15,7 +15,7 @@ from api import meta
 from kube import errors
 from kube.connection import AuthError
 from kube.objects import GVK, Resource
-from reconcilers import kubeconfig
+from reconcilers import accounts, kubeconfig
 from runtime.errors import TerminalError, TransientError
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _account(context: ClusterContext, item: Directed) -> str:
         TerminalError: what it names is no name of one.
     """
     account = item.spec.service_account_name or context.settings.default_service_account
-    if account and not kubeconfig.ACCOUNT_NAME.fullmatch(account):
+    if account and not accounts.NAME.fullmatch(account):
         text = f"{account!r} is not the name of a ServiceAccount"
         raise TerminalError(meta.RECONCILIATION_FAILED, text)
     return account

@@ -72,9 +72,7 @@ class Identity:
         """Return a token of Entra ID for a service of Azure."""
         if not self.account:
             return await ambient.machine(self.context).azure(scope)
-        notes = await self._notes()
-        tenant, application = notes.get(devops.TENANT, ""), notes.get(devops.CLIENT, "")
-        devops.check_application(tenant, application)
+        tenant, application = await self._application()
 
         async def borrow() -> Lasting[str]:
             token = await self._token(devops.AUDIENCE)
@@ -100,6 +98,13 @@ class Identity:
 
         return await self.kept(borrow, "gcp", audience, email, *scopes)
 
+    async def application(self) -> tuple[str, str, str]:
+        """Return tenant and id of the account's application at Entra ID, and the word for it.
+
+        For who exchanges that himself.
+        """
+        return *await self._application(), await self._token(devops.AUDIENCE)
+
     def web(self) -> Web:
         """Return a client for the cloud, which trusts what the system trusts."""
         return Web(tls.SYSTEM, self.proxy, self.context.contexts, self.context.threads)
@@ -110,7 +115,15 @@ class Identity:
         identity = tls.digest(_KIND, *(part.encode() for part in parts))
         return await self.context.lent.get(identity, borrow)
 
+    async def _application(self) -> tuple[str, str]:
+        notes = await self._notes()
+        tenant, application = notes.get(devops.TENANT, ""), notes.get(devops.CLIENT, "")
+        devops.check_application(tenant, application)
+        return tenant, application
+
     async def _notes(self) -> dict[str, str]:
+        if not accounts.NAME.fullmatch(self.account):
+            raise CredentialsError(f"'{self.account}' is not the name of a ServiceAccount")
         try:
             return await accounts.notes(self.context, self.namespace, self.account)
         except errors.ApiError as err:

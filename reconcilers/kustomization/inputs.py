@@ -52,20 +52,6 @@ def find_health_rules(context: ClusterContext, item: Kustomization) -> HealthRul
         raise TerminalError(meta.INVALID_CEL_EXPRESSION, text) from err
 
 
-def check_gates(item: Kustomization) -> None:
-    """Refuse what Flux serves behind a feature gate that is closed, in its words.
-
-    Raises:
-        TerminalError: decryption as a service account is asked for.
-    """
-    if item.spec.decryption and item.spec.decryption.service_account_name:
-        raise TerminalError(
-            meta.FEATURE_GATE_DISABLED,
-            "to use spec.decryption.serviceAccountName for decryption authentication please "
-            "enable the ObjectLevelWorkloadIdentity feature gate in the controller",
-        )
-
-
 def find_artifact(context: ClusterContext, item: Kustomization, retry_s: float) -> Artifact:
     """Return the artifact to apply. An artifact of a source that fails now is still applied.
 

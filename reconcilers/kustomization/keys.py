@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from api import meta
 from kube import errors, manifests, references
 from kube.objects import ObjectId
 from reconcilers import referenced
+from reconcilers.kustomization.lending import Lender
+from reconcilers.workload import Identity
 from runtime.errors import TransientError
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class Keys:
     """A client certificate for Azure with its key, PEM."""
     origin: str = ""
     """The Secret, ``namespace/name``, for messages."""
+    lender: Lender | None = None
+    """Gets what clouds lend; None where nobody is named to whom they could."""
 
     @property
     def needs_network(self) -> bool:
@@ -78,11 +82,20 @@ async def gather(context: ClusterContext, item: Kustomization) -> Keys | None:
     spec = item.spec.decryption
     if spec is None:
         return None
-    if spec.secret_ref is None:
-        return await _of_daemon(context)
+    name = spec.secret_ref.name if spec.secret_ref else ""
+    found = await (_of_named(context, item, name) if name else _of_daemon(context))
+    if not spec.service_account_name:
+        return found
+    identity = Identity(context, item.metadata.namespace, spec.service_account_name)
+    parts = (found.digest, *identity.who)
+    digest = _digest({str(number): part.encode() for number, part in enumerate(parts)})
+    return replace(found, digest=digest, lender=Lender(identity))
+
+
+async def _of_named(context: ClusterContext, item: Kustomization, name: str) -> Keys:
     namespace = item.metadata.namespace
-    origin = f"{namespace}/{spec.secret_ref.name}"
-    target = ObjectId(namespace, spec.secret_ref.name, "", references.SECRET)
+    origin = f"{namespace}/{name}"
+    target = ObjectId(namespace, name, "", references.SECRET)
     try:
         secret = await referenced.read(context, target, item.ref(context.name))
     except errors.ApiError as err:
@@ -184,6 +197,8 @@ def _azure(value: bytes) -> dict[str, str]:
         env["AZURE_CLIENT_SEND_CERTIFICATE_CHAIN"] = "true"
     if "AZURE_CLIENT_ID" not in env:
         raise KeyFormatError("it needs a clientId")
+    if "AZURE_CLIENT_SECRET" not in env and _CERTIFICATE not in env:
+        raise KeyFormatError("it needs a clientSecret or a clientCertificate")
     return env
 
 

@@ -226,7 +226,6 @@ class KustomizationReconciler:
         item, context = attempt.item, self._context
         inputs.check_served(item)
         rules = inputs.find_health_rules(context, item)
-        inputs.check_gates(item)
         artifact = inputs.find_artifact(context, item, timing.retry_s(item.spec))
         attempt.artifact = artifact
         await inputs.check_dependencies(context, item, artifact.revision)

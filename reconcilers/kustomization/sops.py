@@ -20,6 +20,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from reconcilers.kustomization import keys as decryption_keys
+from reconcilers.kustomization.lending import Lent
 from runtime import process
 
 if TYPE_CHECKING:
@@ -39,9 +40,15 @@ _PROGRAMS: Final = "/usr/local/bin:/opt/homebrew/bin:/usr/bin:/bin"
 """Where ``gpg`` is looked for."""
 _NOWHERE: Final = "http://127.0.0.1:9"
 """A proxy at which nobody listens."""
-_ALONE: Final = {"SOPS_CONFIG": os.devnull, "AWS_EC2_METADATA_DISABLED": "true"}
+_ALONE: Final = {
+    "SOPS_CONFIG": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
+    "GCE_METADATA_HOST": "127.0.0.1:9",  # where nobody listens
+}
 """Keeps sops from configuration files in the folders above and from this machine's identity."""
 _MESSAGE_LIMIT: Final = 1000
+_NOTHING_LENT: Final = Lent({}, {})
 
 _Key: TypeAlias = tuple[bytes, str]
 
@@ -79,12 +86,13 @@ class Sops:
             For each text its content, or why it cannot be opened.
 
         Raises:
-            TransientError: a key cannot be imported.
+            TransientError: a key cannot be imported, or a cloud lends nothing.
         """
         found: list[bytes | OpenError | None] = [self._recall(keys, text) for text in texts]
         missing = [number for number, content in enumerate(found) if content is None]
         if missing:
-            async with self._home(keys) as (home, env), asyncio.TaskGroup() as tasks:
+            wanted = [texts[number].content for number in missing]
+            async with self._home(keys, wanted) as (home, env), asyncio.TaskGroup() as tasks:
                 runs = [
                     (number, tasks.create_task(self._run(texts[number], home, env), name="sops"))
                     for number in missing
@@ -109,17 +117,23 @@ class Sops:
         return OpenError(_explain(done.stderr, home)) if done.returncode else done.stdout
 
     @asynccontextmanager
-    async def _home(self, keys: Keys) -> AsyncIterator[tuple[Path, dict[str, str]]]:
+    async def _home(
+        self, keys: Keys, texts: Sequence[bytes]
+    ) -> AsyncIterator[tuple[Path, dict[str, str]]]:
         """Make a home for some runs with everything the keys need, and remove it."""
+        lent = await keys.lender.lend(texts, keys.env.keys()) if keys.lender else _NOTHING_LENT
         home = await self._threads.run(self._folders.make)
-        env = {"HOME": str(home), "PATH": "", **_ALONE, **keys.env}
-        if not keys.needs_network:
+        env = {"HOME": str(home), "PATH": "", **_ALONE, **keys.env, **lent.env}
+        if not keys.needs_network and not lent.env:
             env |= {"HTTP_PROXY": _NOWHERE, "HTTPS_PROXY": _NOWHERE}
+        files = dict(lent.files)
+        if keys.certificate:
+            files["AZURE_CLIENT_CERTIFICATE_PATH"] = keys.certificate
         try:
-            if keys.certificate:
-                file = home / "certificate.pem"
-                await self._threads.run(file.write_bytes, keys.certificate)
-                env["AZURE_CLIENT_CERTIFICATE_PATH"] = str(file)
+            for variable, content in files.items():
+                file = home / variable.lower()
+                await self._threads.run(file.write_bytes, content)
+                env[variable] = str(file)
             if keys.pgp:
                 env |= {"GNUPGHOME": str(home), "PATH": _PROGRAMS}
                 await self._import(keys, home, env)

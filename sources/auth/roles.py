@@ -21,6 +21,12 @@ AUDIENCE: Final = "sts.amazonaws.com"
 ROLE: Final = "eks.amazonaws.com/role-arn"
 """The ServiceAccount's annotation that names its role."""
 ENDPOINT: Final = "https://sts.{region}.{domain}/"
+DOMAINS: Final = {
+    "aws": "amazonaws.com",
+    "aws-cn": "amazonaws.com.cn",
+    "aws-us-gov": "amazonaws.com",
+}
+"""AWS's domain in a partition, as ARNs call it."""
 _ROLE: Final = re.compile(r"arn:aws[\w-]*:iam::[0-9]{1,30}:role/.{1,200}")
 
 

@@ -10,7 +10,7 @@ import pytest
 from api import meta
 from tests.support import encrypting, kustomizer
 from tests.support.encrypting import seal
-from tests.support.kustomizer import applied, config_map, failed, ready
+from tests.support.kustomizer import applied, failed, ready
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -117,13 +117,3 @@ async def test_daemons_key_that_cannot_be_read_is_told(world: World, namespace: 
     await world.kustomize("apps", decryption={"provider": "sops"})
     item = await world.until("apps", failed(meta.BUILD_FAILED))
     assert "mode 0644 lets others in" in ready(item).message
-
-
-async def test_decryption_as_a_service_account_is_refused_for_good(
-    world: World, namespace: str
-) -> None:
-    await world.push({"c.yaml": config_map("c", namespace, k="1")})
-    await world.kustomize("apps", decryption=DECRYPTION | {"serviceAccountName": "sa"})
-    item = await world.until("apps", failed("FeatureGateDisabled"))
-    assert item.status.conditions[0].type == meta.STALLED
-    assert "enable the ObjectLevelWorkloadIdentity feature gate" in ready(item).message

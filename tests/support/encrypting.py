@@ -80,8 +80,19 @@ def sops_program() -> Path:
     return toolcache.ensure(toolcache.SOPS) / "sops"
 
 
+@dataclass(frozen=True, slots=True)
+class CloudKey:
+    """A key in a cloud."""
+
+    option: str
+    """Of sops, such as ``--kms``."""
+    name: str
+    env: dict[str, str]
+    """Of who may use it, and where it is asked for."""
+
+
 def seal(
-    text: str | bytes, key: AgeKey | PgpKey, kind: str = "yaml", *, only: str = ONLY_DATA
+    text: str | bytes, key: AgeKey | PgpKey | CloudKey, kind: str = "yaml", *, only: str = ONLY_DATA
 ) -> str:
     """Encrypt a text.
 
@@ -95,6 +106,9 @@ def seal(
     if isinstance(key, PgpKey):
         env["GNUPGHOME"] = str(key.home)
         whom = ["--pgp", key.fingerprint]
+    elif isinstance(key, CloudKey):
+        env |= key.env
+        whom = [key.option, key.name]
     else:
         whom = ["--age", key.recipient]
     argv = [str(sops_program()), "encrypt", *whom, "--input-type", kind, "--output-type", kind]

@@ -1,5 +1,7 @@
 """Clouds that have one Kubernetes cluster: their token services, what they say of it, its doorman.
 
+Google's has a service of keys besides.
+
 Each verifies what it is shown: signatures of AWS by botocore, tokens by having handed them out, the
 cluster's word about a ServiceAccount by subject and audience. The doorman is what the API server
 asks about bearer tokens (a webhook token authenticator), as that of EKS does.
@@ -96,6 +98,8 @@ class Cloud:
     """Of the words that were taken."""
     strangers: set[str] = field(default_factory=set)
     """Providers whose tokens the cluster does not know."""
+    lent: Credentials = KEY
+    """What AWS lends to the role."""
     profile: Any = field(default_factory=dict)
     """Of Entra ID, in what Azure says about the cluster."""
     _granted: dict[str, str] = field(default_factory=dict)
@@ -135,9 +139,9 @@ class Cloud:
         assert form["RoleArn"] == ROLE
         return web.Response(
             text="<R><Credentials>"
-            f"<AccessKeyId>{KEY.access_key}</AccessKeyId>"
-            f"<SecretAccessKey>{KEY.secret_key}</SecretAccessKey>"
-            f"<SessionToken>{KEY.token}</SessionToken>"
+            f"<AccessKeyId>{self.lent.access_key}</AccessKeyId>"
+            f"<SecretAccessKey>{self.lent.secret_key}</SecretAccessKey>"
+            f"<SessionToken>{self.lent.token or ''}</SessionToken>"
             "<Expiration>2036-01-02T01:00:00Z</Expiration></Credentials></R>"
         )
 
@@ -201,12 +205,12 @@ class Cloud:
     async def _google(self, request: web.Request) -> web.Response:
         form = await self._form(request)
         self._check_word(form["subject_token"], "gcp")
-        assert form["scope"] == " ".join(gke.SCOPES)
+        assert form["scope"] in {" ".join(gke.SCOPES), gke.SCOPES[0]}
         return web.json_response({"access_token": self.grant("pool")})
 
     async def _impersonation(self, request: web.Request) -> web.Response:
         assert self._bearer(request) == "pool"
-        assert (await request.json())["scope"] == list(gke.SCOPES)
+        assert (await request.json())["scope"] in [list(gke.SCOPES), [gke.SCOPES[0]]]
         email = request.path.rpartition("/")[2]
         ends_at = "2036-01-02T01:00:00Z"
         return web.json_response({"accessToken": self.grant(email), "expireTime": ends_at})
@@ -234,6 +238,16 @@ class Cloud:
                 },
             }
         )
+
+    async def _v1(self, request: web.Request) -> web.Response:
+        """Encrypt and decrypt, as the key service does: here backwards."""
+        if self._bearer(request) != EMAIL:
+            return web.json_response({"error": {"code": 403, "message": "who?"}}, status=403)
+        body = await request.json()
+        if request.path.endswith(":encrypt"):
+            answer = {"name": request.path, "ciphertext": _backwards(body["plaintext"])}
+            return web.json_response(answer)
+        return web.json_response({"plaintext": _backwards(body["ciphertext"])})
 
     # The doorman --------------------------------------------------------------------------------
 
@@ -269,6 +283,10 @@ class Cloud:
         self.audiences.append(claims["aud"])
         assert not self.subject or claims["sub"] == self.subject
         assert claims["aud"] == [AUDIENCES[provider]] or claims["aud"] == ["of-the-config-map"]
+
+
+def _backwards(text: str) -> str:
+    return base64.b64encode(base64.b64decode(text)[::-1]).decode()
 
 
 def question(token: str) -> str:

@@ -61,6 +61,13 @@ class Server:
         """A client of botocore, as the user who may do everything."""
         return self._client("s3")
 
+    def key(self) -> str:
+        """Make an encryption key, and return its ARN."""
+        kms = self._client("kms")
+        arn: str = kms.create_key()["KeyMetadata"]["Arn"]
+        kms.close()
+        return arn
+
     def close(self) -> None:
         """End what keeps connections open."""
         self.s3.close()

@@ -28,12 +28,6 @@ ENDPOINT: Final = "https://eks.{region}.{domain}/"
 LASTS: Final = dt.timedelta(minutes=14)
 """API servers take a token for a quarter of an hour; one minute is left for clocks that differ."""
 _EXPIRES_S: Final = 900
-_DOMAINS: Final = {
-    "aws": "amazonaws.com",
-    "aws-cn": "amazonaws.com.cn",
-    "aws-us-gov": "amazonaws.com",
-}
-"""By partition."""
 _ARN: Final = re.compile(
     r"arn:(aws[a-z-]*):eks:([a-z0-9-]{1,100}):[0-9]{1,30}:cluster/([0-9A-Za-z][\w-]{0,99})",
     re.ASCII,
@@ -79,7 +73,7 @@ def parse(arn: str) -> Name:
         CredentialsError: it names none.
     """
     found = _ARN.fullmatch(arn)
-    domain = _DOMAINS.get(found[1]) if found else None
+    domain = roles.DOMAINS.get(found[1]) if found else None
     if found is None or domain is None:
         raise CredentialsError(
             f"invalid EKS cluster ARN: '{arn}' is not such as "

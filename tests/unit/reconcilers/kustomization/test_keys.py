@@ -49,7 +49,6 @@ def test_post_quantum_identities_are_taken() -> None:
             b'{"tenant": "t", "appId": "c", "password": "s", "displayName": "x"}',
             {"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c", "AZURE_CLIENT_SECRET": "s"},
         ),
-        ("sops.azure-kv", b"clientId: c\n", {"AZURE_CLIENT_ID": "c"}),
         ("sops.gcp-kms", SERVICE_ACCOUNT, {"GOOGLE_CREDENTIALS": SERVICE_ACCOUNT.decode()}),
     ],
 )
@@ -80,6 +79,7 @@ def test_certificate_goes_into_a_file_and_not_into_the_environment() -> None:
         ("sops.aws-kms", b"aws_access_key_id: hunter2", "it needs aws_access_key_id and aws_se"),
         ("sops.azure-kv", b"clientSecret: hunter2", "it needs a clientId"),
         ("sops.azure-kv", b"{hunter2", "it cannot be read"),
+        ("sops.azure-kv", b"clientId: hunter2", "it needs a clientSecret or a clientCert"),
         ("sops.gcp-kms", b"/etc/passwd", "it is no mapping"),
         ("sops.gcp-kms", b'{"type": "external_account"}', "it is no key of a service account"),
     ],
