@@ -129,7 +129,6 @@ def _cluster(cluster: Cluster) -> Iterator[str]:
     decryption = cluster.tenant_default_decryption_service_account
     kube_config = cluster.tenant_default_kube_config_service_account
     yield from _set(
-        ("cluster.objectLevelWorkloadIdentity", cluster.object_level_workload_identity),
         ("cluster.multitenantWorkloadIdentity", cluster.multitenant_workload_identity),
         ("cluster.tenantDefaultDecryptionServiceAccount", decryption),
         ("cluster.tenantDefaultKubeConfigServiceAccount", kube_config),

@@ -383,8 +383,10 @@ async def test_a_pair_that_never_gets_ready_is_a_failure_that_can_heal(bench: Be
 
 
 async def test_what_is_not_served_stalls_and_creates_nothing(bench: Bench) -> None:
-    await bench.create(cluster={"objectLevelWorkloadIdentity": True})
-    with pytest.raises(TerminalError, match=r"spec\.cluster\.objectLevelWorkloadIdentity"):
+    await bench.create(cluster={"tenantDefaultDecryptionServiceAccount": "a"})
+    with pytest.raises(
+        TerminalError, match=r"spec\.cluster\.tenantDefaultDecryptionServiceAccount"
+    ):
         await bench.run()
     found = await bench.conditions()
     assert found["Stalled"][:2] == ("True", "FieldNotServed")

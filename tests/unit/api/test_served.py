@@ -121,8 +121,8 @@ def test_a_receiver_of_these_types_is_served(type_: str) -> None:
         ({"sync": INSTANCE["sync"] | {"provider": "gcp"}}, "sync.provider=gcp"),
         ({"sharding": {"shards": ["a"]}}, "sharding"),
         (
-            {"cluster": {"objectLevelWorkloadIdentity": True}},
-            "cluster.objectLevelWorkloadIdentity",
+            {"cluster": {"multitenantWorkloadIdentity": True}},
+            "cluster.multitenantWorkloadIdentity",
         ),
         ({"kustomize": {"patches": [{"patch": "x"}]}}, "kustomize.patches[0]"),
         (
@@ -147,6 +147,7 @@ def test_an_instance_names_what_is_not_served(change: dict[str, Any], path: str)
         {"distribution": {"version": "2.x", "registry": "r", "artifact": "oci://a"}},
         {"cluster": {"size": "large", "networkPolicy": False, "type": "openshift"}},
         {"cluster": {"multitenant": True, "tenantDefaultServiceAccount": "a"}},
+        {"cluster": {"objectLevelWorkloadIdentity": True}},
         {"storage": {"class": "fast", "size": "1Gi"}},
         {"kustomize": {"patches": [{"patch": "x", "target": {"kind": "Deployment"}}]}},
         {"sync": None},

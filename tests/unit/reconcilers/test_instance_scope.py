@@ -43,7 +43,7 @@ def test_components_switch_reconcilers() -> None:
 
 @pytest.mark.parametrize(
     "switch",
-    [{"objectLevelWorkloadIdentity": True}, {"tenantDefaultDecryptionServiceAccount": "a"}],
+    [{"multitenantWorkloadIdentity": True}, {"tenantDefaultDecryptionServiceAccount": "a"}],
 )
 def test_tenants_that_cannot_be_kept_apart_are_not_served_at_all(switch: dict[str, Any]) -> None:
     assert instance.components(flux(cluster=switch)) == frozenset()
