@@ -10,7 +10,7 @@ import pytest
 from api import meta
 from kube import errors
 from kube.objects import GVK, Resource
-from reconcilers.kustomization import finalise
+from reconcilers.kustomization import finalise, timing
 from tests.support import kustomizer, served
 from tests.support.api import CONFIG_MAPS
 from tests.support.kustomizer import applied, config_map, failed, gone, handled, owned
@@ -284,6 +284,21 @@ async def test_termination_is_heard_of_and_not_polled(
     await world.context.client.patch(CONFIG_MAPS, namespace, "a", body, manager="test")
     await world.until("apps", gone)
     assert world.requests()[("get", "configmaps")] - looks <= 3
+
+
+async def test_termination_that_takes_too_long_is_told_and_waited_for_no_more(
+    world: World, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "MIN_TIMEOUT_S", 0.5)
+    held = config_map("a", namespace).replace("metadata:", "metadata:\n  finalizers: [test/hold]")
+    await world.push({"a.yaml": held})
+    await world.kustomize("apps", deletionPolicy="WaitForTermination", timeout="1s")
+    await world.until("apps", applied(world.revision))
+    await world.delete("apps")
+    await world.until_event("failed to wait for resources termination: not gone within 1s")
+    await world.until("apps", gone)
+    body = b'{"metadata": {"finalizers": null}}'
+    await world.context.client.patch(CONFIG_MAPS, namespace, "a", body, manager="test")
 
 
 async def test_inventory_is_written_before_the_first_object(world: World, namespace: str) -> None:

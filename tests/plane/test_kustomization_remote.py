@@ -295,6 +295,19 @@ async def test_cluster_that_goes_away_fails_its_own_and_is_taken_up_when_it_is_b
     assert await data(away, world, "a") == {"k": "2"}
 
 
+async def test_cluster_that_was_never_reached_is_told_and_the_others_go_on(
+    world: World, namespace: str
+) -> None:
+    await put_secret(world, _kubeconfig("https://127.0.0.1:1", {"token": "hunter2"}))
+    await world.push({"a.yaml": config_map("a", namespace)})
+    await world.kustomize("far", **AWAY)
+    await world.kustomize("near")
+    text = "failed to build kube client: cannot connect to https://127.0.0.1:1"
+    item = await world.until("far", failed("ReconciliationFailed", text))
+    assert "hunter2" not in repr(item.status)
+    await world.until("near", applied(world.revision))
+
+
 async def test_restart_finds_the_other_cluster_as_it_left_it(
     cluster: Cluster, away: Cluster, namespace: str, tmp_path: Path
 ) -> None:
