@@ -143,9 +143,7 @@ def _only(found: Survey, names: list[str]) -> Survey:
 async def _owned(client: Client, wanted: ObjectRef) -> dict[ObjectId, JsonObject]:
     """Return the live objects that an applier owns."""
     ref = wanted._replace(cluster=client.cluster)
-    obj = (await survey.take(client, [kinds.find(ref.kind)])).get(ref)
-    if obj is None:
-        raise failure.CommandError(f"cluster {client.cluster} has no {ref}")
+    obj = (await survey.take(client, [kinds.find(ref.kind)])).require(ref)
     discovery = Discovery(client, clock.SystemClock())
     return await live.several(client, discovery, obj.inventory)
 

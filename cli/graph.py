@@ -40,8 +40,8 @@ def execute(args: argparse.Namespace) -> int:
     with access.explained(cluster):
         found = access.run(main())
     around = meta.ObjectRef(cluster.name, kind.name, args.namespace, names[0]) if kind else None
-    if around is not None and found.get(around) is None:
-        raise failure.MissingError(f"{around} is not there")
+    if around is not None:
+        found.require(around)
     result = graph.build(found, around)
     if args.output == "json":
         print(msgspec.json.encode(result).decode())

@@ -36,8 +36,7 @@ def execute(args: argparse.Namespace) -> int:
     with access.explained(cluster):
         found = access.run(main())
     ref = meta.ObjectRef(cluster.name, kind.name, args.namespace, names[0])
-    if found.get(ref) is None:
-        raise failure.MissingError(f"{ref} is not there")
+    found.require(ref)
     root = tree.build(found, ref)
     if args.output == "json":
         print(msgspec.json.encode(root).decode())

@@ -4,6 +4,7 @@ Exception tree::
 
     CommandError         it did not work (status 1)
     ├── MissingError     the object that was named is not there
+    ├── DeniedError      it may not be read, so nobody knows whether it is there
     ├── RefusedError     it is kept from doing it: Flux manages the object, or another write runs
     ├── UsageError       the command line or the settings are wrong (status 2)
     └── NoAnswerError    a question to which status 1 is an answer has none (status 2)
@@ -20,6 +21,10 @@ class CommandError(Exception):
 
 class MissingError(CommandError):
     """The object that was named is not there."""
+
+
+class DeniedError(CommandError):
+    """The user may not see what was asked for."""
 
 
 class RefusedError(CommandError):

@@ -52,12 +52,15 @@ async def fetch(url: str) -> str:
         ):
             if answer.status != 200:
                 raise failure.CommandError(f"{address} answers HTTP {answer.status}")
-            body = await answer.content.read(_MOST_BYTES + 1)
+            body = bytearray()
+            async for chunk in answer.content.iter_any():
+                body += chunk
+                if len(body) > _MOST_BYTES:
+                    limit = f"{_MOST_BYTES >> 20} MiB"
+                    raise failure.CommandError(f"{address} is larger than {limit}")
     except (aiohttp.ClientError, TimeoutError) as err:
         reason = str(err) or type(err).__name__
         raise failure.CommandError(f"{address} cannot be fetched: {reason}") from err
-    if len(body) > _MOST_BYTES:
-        raise failure.CommandError(f"{address} is larger than {_MOST_BYTES >> 20} MiB")
     try:
         return body.decode()
     except UnicodeDecodeError as err:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import orjson
 
 from daemon import kinds
-from inspection import clusters
+from inspection import clusters, failure
 from inspection.flux import FluxObject
 from kube import errors
 from kube.connection import AuthError
@@ -37,6 +37,20 @@ class Survey:
     def get(self, ref: ObjectRef) -> FluxObject | None:
         """Return an object, None where there is none."""
         return self.objects.get(ref)
+
+    def require(self, ref: ObjectRef) -> FluxObject:
+        """Return an object.
+
+        Raises:
+            failure.DeniedError: its kind may not be listed.
+            failure.MissingError: it is not there.
+        """
+        found = self.objects.get(ref)
+        if found is not None:
+            return found
+        if ref.kind in self.unread:
+            raise failure.DeniedError(f"{ref} cannot be seen: {self.unread[ref.kind]}")
+        raise failure.MissingError(f"{ref} is not there; list its kind to see the names")
 
     def of(self, kind: str) -> list[FluxObject]:
         """Return the objects of a kind."""

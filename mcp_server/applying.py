@@ -217,7 +217,7 @@ async def install_flux_instance(call: Call, args: InstallQuery) -> Answer:
         )
     await call.progress(0, 3, "installing the definitions")
     async with call.desk.writing(f"cluster {site.name}"):
-        changes = await _definitions(site)
+        changes = await _definitions(call, site)
         await call.progress(1, 3, "applying the instance")
         changes.append(await _instance(site, found[0]))
     await call.progress(2, 3, "waiting for the instance")
@@ -233,17 +233,21 @@ async def install_flux_instance(call: Call, args: InstallQuery) -> Answer:
     return Answer("\n".join([*changes, waited.text]), Changed(changes=(*changes, waited.text)))
 
 
-async def _definitions(site: Site) -> list[str]:
+async def _definitions(call: Call, site: Site) -> list[str]:
     """Create the definitions that are missing; those that are there are left alone."""
     changes = []
-    for text in definitions.load():
-        body = manifests.load(text)
+    for body in await call.desk.threads.run(_shipped):
         try:
             await site.client.create(crds.RESOURCE, "", orjson.dumps(body), manager=MANAGER)
         except errors.AlreadyExists:
             continue
         changes.append(f"CustomResourceDefinition/{body['metadata']['name']} created")
     return changes
+
+
+def _shipped() -> list[JsonObject]:
+    """Return the definitions of this version. Blocking."""
+    return [manifests.load(text) for text in definitions.load()]
 
 
 async def _instance(site: Site, body: JsonObject) -> str:

@@ -85,9 +85,7 @@ async def _live(
             args.namespace or DEFAULT_NAMESPACE,
             args.name,
         )
-        obj = found.get(ref)
-        if obj is None:
-            raise failure.CommandError(f"cluster {site.name} has no {ref}")
+        obj = found.require(ref)
         sides.append(await live.several(site.client, site.discovery, obj.inventory))
     return comparison.of_objects(left[0].name, right[0].name, *sides)
 

@@ -12,7 +12,6 @@ from daemon import report
 from inspection import (
     diagnosis,
     drift,
-    failure,
     flux,
     graph,
     kinds,
@@ -74,6 +73,8 @@ class ClusterLine(Result, frozen=True, kw_only=True):
     kubernetes: str = ""
     states: dict[str, int] = msgspec.field(default_factory=dict)
     """How many Flux objects are in each state."""
+    unread: dict[str, str] = msgspec.field(default_factory=dict)
+    """Kinds that may not be listed, with the reason."""
     failing: tuple[str, ...] = ()
     """The objects that failed, ``Kind/namespace/name``, ten at most."""
     served_by: str = ""
@@ -126,6 +127,7 @@ async def _line(call: Call, name: str, served_by: str) -> ClusterLine:
         server=site.client.server,
         kubernetes=version.get("gitVersion", ""),
         states=counts,
+        unread=found.unread,
         failing=tuple(failing[:10]),
         served_by=served_by,
     )
@@ -140,7 +142,9 @@ def _told(line: ClusterLine) -> str:
     counts = ", ".join(f"{number} {state}" for state, number in sorted(line.states.items()))
     served = f", gitopsd: {line.served_by}" if line.served_by else ", no gitopsd answers here"
     failing = f"; failing: {', '.join(line.failing)}" if line.failing else ""
-    return f"{line.name}: Kubernetes {line.kubernetes}{served}; {counts or 'no objects'}{failing}"
+    unread = f"; cannot be listed: {', '.join(line.unread)}" if line.unread else ""
+    told = counts or ("nothing that may be seen" if line.unread else "no objects")
+    return f"{line.name}: Kubernetes {line.kubernetes}{served}; {told}{failing}{unread}"
 
 
 # get_tree ---------------------------------------------------------------------------------------
@@ -151,10 +155,7 @@ async def get_tree(call: Call, args: Named) -> Answer:
     site = await call.site(args.cluster)
     found = await call.survey(site)
     ref = _flux_ref(site, args)
-    if found.get(ref) is None:
-        raise failure.MissingError(
-            f"{ref} is not there; get_kubernetes_resources lists the objects of its kind"
-        )
+    found.require(ref)
     root = tree.build(found, ref)
     text = "\n".join([root.title, *tree.lines(root)])
     return Answer(shortened(text, "ask for the tree of one of its children"), root)
@@ -255,8 +256,7 @@ async def dependency_graph(call: Call, args: GraphQuery) -> Answer:
     around = None
     if args.kind:
         around = meta.ObjectRef(site.name, kinds.find(args.kind).name, args.namespace, args.name)
-        if found.get(around) is None:
-            raise failure.MissingError(f"{around} is not there")
+        found.require(around)
     result = graph.build(found, around)
     if len(result.nodes) > _MOST_NODES and around is None and not args.full:
         call.notes.append(

@@ -293,7 +293,7 @@ def explained(error: BaseException) -> str:
             return f"[unreachable] {error}; list_clusters tells which clusters answer"
         case errors.Unauthorized() | AuthError():
             return f"[forbidden] {error}; the credentials in the kubeconfig are not accepted"
-        case errors.Forbidden():
+        case errors.Forbidden() | failure.DeniedError():
             return (
                 f"[forbidden] {error}; this user may not do that: use another tool, another "
                 "namespace, or ask for the right"

@@ -47,6 +47,23 @@ class World(NamedTuple):
         )
         return found
 
+    def configured(self, name: str, **kubeconfigs: Path) -> World:
+        """The same world by another configuration: other users, other clusters.
+
+        Args:
+            name: of the configuration, in a folder of that name.
+            kubeconfigs: one for each cluster.
+        """
+        folder = self.config.parent / name
+        folder.mkdir(exist_ok=True)
+        clusters = "".join(
+            f'[[clusters]]\nname = "{each}"\nkubeconfig = "{file}"\n'
+            for each, file in kubeconfigs.items()
+        )
+        config = folder / "config.toml"
+        config.write_text(f'[daemon]\ndata_dir = "{folder}/data"\n{clusters}')
+        return self._replace(config=config)
+
 
 def made(cluster: Cluster, folder: Path) -> World:
     """Make a world with two clusters in its configuration, one of which does not answer.
@@ -108,6 +125,7 @@ async def fill(world: World) -> None:
     flux = [
         fluxobjects.git(namespace=namespace),
         fluxobjects.kustomization("infra", namespace=namespace, spec=spec | {"dependsOn": []}),
+        fluxobjects.kustomization("changed", namespace=namespace, spec=spec | {"dependsOn": []}),
         fluxobjects.kustomization("apps", *entries, namespace=namespace, spec=spec),
         fluxobjects.kustomization(
             "sick",
