@@ -80,7 +80,7 @@ cluster-up: $(STAMP) ## Start a Kubernetes control plane on loopback, in .run
 cluster-down: $(STAMP) ## Stop what cluster-up started
 	@$(BIN)/python -m devcluster down
 
-tools: $(STAMP) ## Build the cluster, a registry, cosign, helm, kustomize and sops into the cache, the first time in minutes
+tools: $(STAMP) ## Build the cluster, a registry, cosign, helm, kustomize, notation and sops into the cache, the first time in minutes
 	@$(BIN)/python -m devcluster tools >/dev/null
 
 types: $(STAMP) ## Write the table of Kubernetes' own types from its sources

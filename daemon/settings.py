@@ -110,6 +110,8 @@ class Tools(Section, frozen=True, kw_only=True):
     cosign: Path | None = None
     """The cosign binary, for OCIRepositories whose signatures were made without keys. Default: as
     for kustomize."""
+    notation: Path | None = None
+    """The notation binary, for signatures of the Notary Project. Default: as for kustomize."""
 
 
 class Decryption(Section, frozen=True, kw_only=True):

@@ -31,6 +31,8 @@ PINNED_HELM: Final = "v4.3.1"
 """The version that is tested, and that the advice for a missing one names."""
 PINNED_COSIGN: Final = "v3.1.3"
 """The version that is tested."""
+TESTED_NOTATION: Final = "1.3.2"
+"""The version that is tested."""
 PINNED_SOPS: Final = "v3.13.3"
 """The version that is tested."""
 _VERSION_S: Final = 10.0
@@ -80,6 +82,19 @@ def find_cosign(settings: Settings) -> Path | str:
     )
 
 
+def find_notation(settings: Settings) -> Path | str:
+    """Return the notation binary, or a line that says what is missing and how to get it."""
+    package = "install it with `brew install notation`" if sys.platform == "darwin" else ""
+    release = (
+        f"get {TESTED_NOTATION} from https://github.com/notaryproject/notation/releases, put it on "
+        "PATH"
+    )
+    return _find("notation", settings.tools.notation, settings) or (
+        f"notation is not installed; {package or release}, or name it in config.toml as [tools] "
+        "notation"
+    )
+
+
 def _find(name: str, named: Path | None, settings: Settings) -> Path | str | None:
     """Return a program, what is wrong with the one that the settings name, or None for none."""
     if named:
@@ -98,9 +113,10 @@ async def look(settings: Settings) -> tuple[Tools, str]:
     Returns:
         What was found, and a line about a kustomize that is missing or too old; empty where all is
         well. A directory of plain manifests needs no kustomize, so its absence stops nothing here.
-        Nor does that of sops, helm and cosign, which not everybody has a use for.
+        Nor does that of sops, helm, cosign and notation, which not everybody has a use for.
     """
     sops, cosign = find_sops(settings), find_cosign(settings)
+    notation = find_notation(settings)
     async with asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(
             _ask(find_kustomize(settings), ("version",), OLDEST_KUSTOMIZE, _advice())
@@ -116,6 +132,8 @@ async def look(settings: Settings) -> tuple[Tools, str]:
         helm_complaint=helm.complaint,
         cosign=None if isinstance(cosign, str) else cosign,
         cosign_complaint=cosign if isinstance(cosign, str) else "",
+        notation=None if isinstance(notation, str) else notation,
+        notation_complaint=notation if isinstance(notation, str) else "",
     )
     return found, kustomize.complaint
 

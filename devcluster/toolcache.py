@@ -31,10 +31,13 @@ HELM_VERSION = "v4.3.1"
 KUBERNETES_VERSION = "v1.36.3"
 KUSTOMIZE_VERSION = "v5.8.2"
 KWOK_VERSION = "v0.8.0"
+NOTATION_VERSION = "v1.3.2"
+"""Of the library, which is also that of the official program that it belongs to."""
 REGISTRY_VERSION = "v3.1.2"
 SOPS_VERSION = "v3.13.3"
 
 CLUSTER_MODULE = Path(__file__).parent / "cluster"
+NOTATION_MODULE = Path(__file__).parent / "notation"
 _COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 
 
@@ -144,8 +147,15 @@ COSIGN = Recipe(
     package="github.com/sigstore/cosign/v3/cmd/cosign",
     minutes=8,
 )
+NOTATION = Recipe(
+    name="notation",
+    version=NOTATION_VERSION,
+    ldflags="-s -w",
+    module=NOTATION_MODULE,
+)
 RECIPES = {
-    recipe.name: recipe for recipe in (CLUSTER, COSIGN, HELM, KUSTOMIZE, KWOK, REGISTRY, SOPS)
+    recipe.name: recipe
+    for recipe in (CLUSTER, COSIGN, HELM, KUSTOMIZE, KWOK, NOTATION, REGISTRY, SOPS)
 }
 
 

@@ -98,6 +98,10 @@ class Tools:
     """Path of the cosign binary, for signatures that were made without keys."""
     cosign_complaint: str = "cosign is not installed"
     """Where ``cosign`` is None: what is missing, and how to get it."""
+    notation: Path | None = None
+    """Path of the notation binary, for signatures of the Notary Project."""
+    notation_complaint: str = "notation is not installed"
+    """Where ``notation`` is None: what is missing, and how to get it."""
 
 
 DEFAULT_LIMITS: Final = untar.Limits(size_bytes=512 * 2**20, files=100_000)

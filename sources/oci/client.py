@@ -71,6 +71,15 @@ class Repository:
         return tls.digest(b"repository", *parts, b"%d" % self.insecure)
 
 
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A manifest as a registry sent it."""
+
+    descriptor: Descriptor
+    """Its media type is what the registry called it."""
+    content: bytes
+
+
 class _Tags(msgspec.Struct):
     tags: tuple[str, ...] | None = None
 
@@ -133,6 +142,24 @@ class Registries:
             if isinstance(found, Index):
                 raise ContentError("an index in an index is no artifact")
             return found
+
+    async def document(
+        self, repository: Repository, digest: str, media_type: str = _ACCEPT
+    ) -> Document:
+        """Return a manifest or an index as it is, verified.
+
+        Args:
+            repository: where it is.
+            digest: which.
+            media_type: what it should be, where that is known.
+
+        Raises:
+            RegistryError: see the class.
+        """
+        async with _within(repository):
+            answer = await self._sent(repository, digest, media_type)
+            name = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+            return Document(Descriptor(name, digest, len(answer.body)), answer.body)
 
     async def referrers(self, repository: Repository, digest: str) -> tuple[Descriptor, ...]:
         """Return what refers to a manifest: signatures and the like; empty where nothing does.
@@ -222,10 +249,15 @@ class Registries:
         )
 
     async def _manifest(self, repository: Repository, digest: str) -> Manifest | Index:
-        answer = await self._get(repository, f"manifests/{_digest(digest)}", _ACCEPT)
+        answer = await self._sent(repository, digest, _ACCEPT)
+        return manifests.decode(answer.body, answer.headers.get("Content-Type", ""))
+
+    async def _sent(self, repository: Repository, digest: str, accept: str) -> Answer:
+        """Return the answer with a manifest, compared with its digest."""
+        answer = await self._get(repository, f"manifests/{_digest(digest)}", accept)
         self._check(repository, answer, _what(repository, digest))
         _compare(answer.body, digest)
-        return manifests.decode(answer.body, answer.headers.get("Content-Type", ""))
+        return answer
 
     async def _blob(
         self, repository: Repository, blob: Descriptor, limit: int

@@ -154,7 +154,7 @@ def _furnish(stack: ExitStack, repository: Repository, trusted_root: bytes, root
         "HOME": str(home),
         "DOCKER_CONFIG": str(home),
         "TUF_ROOT": str(roots),
-        **_proxy(repository.proxy),
+        **proxy_environment(repository.proxy),
     }
     return _Home(home, tuple(arguments), environment)
 
@@ -175,7 +175,8 @@ def _entry(login: Login) -> dict[str, str]:
     return {key: value for key, value in entry.items() if value}
 
 
-def _proxy(through: Proxy | None) -> dict[str, str]:
+def proxy_environment(through: Proxy | None) -> dict[str, str]:
+    """Return the variables by which a program learns of a proxy."""
     if through is None:
         return {}
     scheme, _, host = through.address.partition("://")

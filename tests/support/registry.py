@@ -39,6 +39,7 @@ LOGIN = Login("ada", "secret")
 """What a registry with ``login`` wants."""
 _HTPASSWD = "ada:$2b$04$B5bzVucMATCRnBFNgMxIt.XX.r9rNGZ/G5uGtiFjShczfwyzpzv96\n"
 _START_S = 60.0
+_ANY = {"Accept": ", ".join(manifests.ACCEPTED)}
 _ACCESS = re.compile(r'"(GET|HEAD|POST|PUT|DELETE) (\S+) HTTP/1\.1" (\d+)')
 
 
@@ -173,6 +174,20 @@ class Registry:
         """Push a manifest or an index under a tag and return its digest."""
         self._send("PUT", f"/v2/{path}/manifests/{tag}", content, {"Content-Type": media_type})
         return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+    def push_index(self, path: str, tag: str, entries: Sequence[Mapping[str, Any]]) -> str:
+        """Push an index of some descriptors under a tag and return its digest."""
+        index = {"schemaVersion": 2, "mediaType": manifests.OCI_INDEX, "manifests": [*entries]}
+        return self.push_manifest(path, tag, json.dumps(index).encode(), manifests.OCI_INDEX)
+
+    def descriptor(self, path: str, reference: str) -> dict[str, Any]:
+        """Return the descriptor of a manifest."""
+        headers = self._send("HEAD", f"/v2/{path}/manifests/{reference}", headers=_ANY)
+        return {
+            "mediaType": headers["Content-Type"],
+            "digest": headers["Docker-Content-Digest"],
+            "size": int(headers["Content-Length"]),
+        }
 
     def delete(self, path: str, digest: str) -> None:
         """Delete a manifest, and its tags with it."""

@@ -96,7 +96,13 @@ async def test_sops_is_looked_for_in_the_same_places_and_missed_by_nobody_else(
     data = using(tmp_path / "data")
     helm, cosign = str(tools.find_helm(data)), str(tools.find_cosign(data))
     assert "sops is not installed; install it with" in str(tools.find_sops(data))
-    without = Tools(kustomize, "v5.8.2", helm_complaint=helm, cosign_complaint=cosign)
+    without = Tools(
+        kustomize,
+        "v5.8.2",
+        helm_complaint=helm,
+        cosign_complaint=cosign,
+        notation_complaint=str(tools.find_notation(data)),
+    )
     assert await tools.look(data) == (without, "")
     on_path = program("bin/sops", "sops 3.13.3")
     assert (await tools.look(data))[0].sops == on_path
@@ -113,6 +119,19 @@ async def test_cosign_is_looked_for_in_the_same_places(
     beside = program("data/tools/cosign", "v3.1.3")
     found, _ = await tools.look(data)
     assert (found.cosign, found.cosign_complaint) == (beside, "")
+
+
+async def test_notation_is_looked_for_in_the_same_places(
+    tmp_path: Path, program: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    data = using(tmp_path / "data")
+    complaint = (await tools.look(data))[0].notation_complaint
+    assert complaint.startswith("notation is not installed; ")
+    assert complaint.endswith("or name it in config.toml as [tools] notation")
+    beside = program("data/tools/notation", "1.3.2")
+    found, _ = await tools.look(data)
+    assert (found.notation, found.notation_complaint) == (beside, "")
 
 
 async def test_named_sops_that_is_none_is_told_with_its_setting(tmp_path: Path) -> None:
