@@ -1,6 +1,6 @@
 """Bucket (``source.toolkit.fluxcd.io/v1``): which objects to fetch from a store, and how often.
 
-The fields, their names and defaults are Flux's. ``api.served`` knows which are not served yet.
+The fields, their names and defaults are Flux's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """HelmRepository and HelmChart (``source.toolkit.fluxcd.io/v1``): charts and where they are from.
 
-The fields, their names and defaults are Flux's. ``api.served`` knows which are not served yet.
+The fields, their names and defaults are Flux's.
 """
 
 from __future__ import annotations

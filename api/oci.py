@@ -1,6 +1,6 @@
 """OCIRepository (``source.toolkit.fluxcd.io/v1``): what to pull from a registry and how often.
 
-The fields, their names and defaults are Flux's. ``api.served`` knows which are not served yet.
+The fields, their names and defaults are Flux's.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from api.helm import HelmRelease
 from api.instance import Cluster, FluxInstance, Sync
 from api.kustomize import Kustomization, Patch
 from api.notification import Receiver
-from api.oci import COSIGN, OCIRepository, OCIVerification
+from api.oci import OCIRepository
 from api.source import GitRepository
 
 if TYPE_CHECKING:
@@ -53,19 +53,24 @@ def unserved(obj: AnyKind) -> tuple[str, ...]:
     """Return the paths of the fields that are set and not served yet.
 
     Where it is the value that is not served, the path is followed by ``=`` and the value:
-    ``spec.provider=github``.
+    ``spec.type=gitlab``.
     """
     match obj:
-        case GitRepository():
-            found = _git_repository(obj)
-        case OCIRepository() | HelmChart():
-            found = _verification(obj.spec.verify)
-        case Bucket() | HelmRepository() | ExternalArtifact() | Kustomization() | HelmRelease():
-            found = iter(())
         case Receiver():
             found = _receiver(obj)
         case FluxInstance():
             found = _instance(obj)
+        case (
+            GitRepository()
+            | OCIRepository()
+            | Bucket()
+            | HelmRepository()
+            | HelmChart()
+            | ExternalArtifact()
+            | Kustomization()
+            | HelmRelease()
+        ):
+            found = iter(())
         case _:
             assert_never(obj)
     return tuple(f"spec.{path}" for path in found)
@@ -80,19 +85,6 @@ def message(paths: tuple[str, ...]) -> str:
     """Return the message of the Stalled condition for a non-empty result of `unserved`."""
     fields = "field is" if len(paths) == 1 else "fields are"
     return f"the {fields} not served by this version of gitopsd: {', '.join(paths)}"
-
-
-def _git_repository(obj: GitRepository) -> Iterator[str]:
-    spec = obj.spec
-    if spec.provider not in CLOUDS | GIT_PROVIDERS:
-        yield f"provider={spec.provider}"
-    elif spec.provider not in CLOUDS:
-        yield from _set(("serviceAccountName", spec.service_account_name))
-
-
-def _verification(verify: OCIVerification | None) -> Iterator[str]:
-    if verify is not None and verify.provider != COSIGN:
-        yield f"verify.provider={verify.provider}"
 
 
 def _receiver(obj: Receiver) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """GitRepository (``source.toolkit.fluxcd.io/v1``): what to fetch from Git and how often.
 
-The fields, their names and defaults are Flux's. ``api.served`` knows which are not served yet.
+The fields, their names and defaults are Flux's.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Final
 
-from api import meta, served
+from api import meta
 from api.charts import CHART_SOURCES, HelmRepository
 from api.source import GROUP
 from reconcilers import steps
@@ -41,8 +41,6 @@ async def produce(context: ClusterContext, attempt: Attempt[HelmChart]) -> None:
     Raises:
         GitOpsError: what the status is to say.
     """
-    if paths := served.unserved(attempt.obj):
-        raise TerminalError(meta.NOT_SERVED, served.message(paths))
     await links.check_storage(context, attempt)
     if conditions.is_false(attempt.conditions, meta.SOURCE_VERIFIED):
         attempt.clear(meta.SOURCE_VERIFIED)

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from api.charts import HelmChart, HelmRepository
+    from api.oci import OCIVerification
     from reconcilers.context import ClusterContext
     from reconcilers.helmchart.origins import Found, Tagged
     from reconcilers.source.attempt import Attempt
+    from reconcilers.source.signatures import Judge
 
 T = TypeVar("T")
 
@@ -72,30 +74,51 @@ async def _find(
             failures.VERIFICATION,
             "not implemented: charts are signed in registries, in a HelmRepository of type 'oci'",
         )
+    judge = await _prepare(context, attempt, spec.verify)
     finding = origins.find_tag(context, source, spec.chart, spec.version)
     tagged = await _asking(finding, _FINDING)
-    digest = await _verify(context, attempt, tagged)
+    digest = await _verify(context, attempt, tagged, judge)
     return origins.Found(spec.chart, tagged.version, lambda: origins.pull(context, tagged, digest))
 
 
-async def _verify(context: ClusterContext, attempt: Attempt[HelmChart], tagged: Tagged) -> str:
-    """Return the digest of a chart whose signature was verified.
+async def _prepare(
+    context: ClusterContext, attempt: Attempt[HelmChart], wanted: OCIVerification
+) -> Judge:
+    """Return what judges the chart's signature.
+
+    Raises:
+        TransientError: what ``spec.verify`` names cannot be used.
+    """
+    metadata = attempt.obj.metadata
+    try:
+        return await signatures.prepare(context, metadata.namespace, wanted, metadata.name)
+    except signatures.FAILURES as err:
+        attempt.clear(meta.FETCH_FAILED, meta.BUILD_FAILED)
+        attempt.condition = meta.SOURCE_VERIFIED
+        text = signatures.explain(wanted, err)
+        raise TransientError(signatures.VERIFICATION_ERROR, text) from err
+
+
+async def _verify(
+    context: ClusterContext, attempt: Attempt[HelmChart], tagged: Tagged, judge: Judge
+) -> str:
+    """Return the digest of a chart whose signature was judged.
 
     Raises:
         BuildError: it has none that counts.
     """
-    wanted = attempt.obj.spec.verify
-    assert wanted is not None  # noqa: S101 - narrows for the type checker
-    namespace = attempt.obj.metadata.namespace
     try:
         digest = (await context.oci.resolve(tagged.registry, tagged.tag)).digest
-        await signatures.verify(context, namespace, wanted, tagged.registry, digest)
+        is_known = await judge(tagged.registry, digest)
     except signatures.FAILURES as err:
-        error = BuildError(failures.VERIFICATION, signatures.explain(wanted, err))
+        text = f"failed to verify oci://{tagged.registry.name}:{tagged.tag}: {err}"
+        error = BuildError(failures.VERIFICATION, text)
         attempt.set(meta.SOURCE_VERIFIED, "False", signatures.VERIFICATION_ERROR, str(error))
         raise error from err
-    text = f"verified signature of version {tagged.version}"
-    attempt.set(meta.SOURCE_VERIFIED, "True", meta.SUCCEEDED, text)
+    attempt.clear(meta.SOURCE_VERIFIED)
+    if is_known:
+        text = f"verified signature of version {tagged.version}"
+        attempt.set(meta.SOURCE_VERIFIED, "True", meta.SUCCEEDED, text)
     return digest
 
 

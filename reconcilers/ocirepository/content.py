@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from api import meta, served
+from api import meta
 from api.oci import COPY
 from reconcilers.ocirepository import remote, verification
 from reconcilers.source import artifacts, links
-from runtime.errors import TerminalError, TransientError
+from runtime.errors import TransientError
 from sources.auth.errors import CredentialsError
 from sources.oci import manifests, names, versions
 from sources.oci.content import LayerTree
@@ -74,9 +74,6 @@ async def produce(context: ClusterContext, attempt: Attempt[OCIRepository]) -> N
         GitOpsError: what the status is to say.
     """
     obj = attempt.obj
-    paths = served.unserved(obj)
-    if paths:
-        raise TerminalError(meta.NOT_SERVED, served.message(paths))
     await links.check_storage(context, attempt)
     repository = await remote.repository(context, obj)
     try:

@@ -25,7 +25,8 @@ async def check(
 ) -> None:
     """Verify a manifest where ``spec.verify`` asks for it and it was not done before.
 
-    It is done again for another revision, another generation, and after a failure, as in Flux.
+    It is done again for another revision, another generation, and after a failure, as in Flux;
+    and each time where a trust policy lets anything pass, since then nothing was verified.
 
     Raises:
         TransientError: it carries no signature that counts, or that cannot be told.
@@ -37,16 +38,19 @@ async def check(
     if _is_done(attempt, revision):
         return
     attempt.clear(meta.SOURCE_VERIFIED)
+    namespace, name = attempt.obj.metadata.namespace, f"{repository.name}@{digest}"
     try:
-        await signatures.verify(context, attempt.obj.metadata.namespace, wanted, repository, digest)
+        judge = await signatures.prepare(context, namespace, wanted, name)
+        is_known = await judge(repository, digest)
     except signatures.FAILURES as err:
         # What is new is not announced: it would hide from Ready why it is not taken.
         attempt.clear(meta.ARTIFACT_OUTDATED)
         attempt.condition = meta.SOURCE_VERIFIED
         text = signatures.explain(wanted, err)
         raise TransientError(signatures.VERIFICATION_ERROR, text) from err
-    text = f"verified signature of revision {revision}"
-    attempt.set(meta.SOURCE_VERIFIED, "True", meta.SUCCEEDED, text)
+    if is_known:
+        text = f"verified signature of revision {revision}"
+        attempt.set(meta.SOURCE_VERIFIED, "True", meta.SUCCEEDED, text)
 
 
 def _is_done(attempt: Attempt[OCIRepository], revision: str) -> bool:

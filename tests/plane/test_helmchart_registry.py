@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from api.charts import HelmRepository
+from devcluster import toolcache
 from reconcilers.helmrepository import remote
 from runtime.errors import TransientError
 from sources.oci import keychain
-from tests.support import chartserver, cosigning, helming, reconciling
+from tests.support import chartserver, cosigning, helming, notary, reconciling
 from tests.support.chartsource import CHART, World
 from tests.support.registry import LOGIN, Registry
 
@@ -154,7 +156,7 @@ async def test_signed_chart_is_verified(world: World, registry: Registry) -> Non
     await world.chart(version="1.0.0", verify=verify)
     text = await world.fails()
     assert text.startswith(
-        "chart verification error: failed to verify the signature using provider 'cosign': "
+        f"chart verification error: failed to verify {registry.url('charts/web')}:1.0.0: "
     )
     assert world.conditions()["BuildFailed"] == ("True", "ChartVerificationError", text)
     assert world.conditions()["SourceVerified"] == ("False", "VerificationError", text)
@@ -171,11 +173,71 @@ async def test_signed_chart_is_verified(world: World, registry: Registry) -> Non
     assert "SourceVerified" not in world.conditions()
 
 
-async def _digest(world: World) -> str:
+async def test_chart_signed_by_the_notary_project_is_verified(
+    world: World, registry: Registry
+) -> None:
+    acme, stranger = notary.Signer(), notary.Signer("stranger")
+    verify = {"provider": "notation", "secretRef": {"name": "notary"}}
+    await world.repository(type="oci", url=registry.url("charts"))
+    await world.chart(version="2.0.0-rc.1", verify=verify)
+    path, prefix = "charts/web", "failed to verify the signature using provider 'notation': "
+
+    async def unready(data: dict[str, bytes], why: str) -> None:
+        await world.secret("notary", data)
+        assert await world.fails() == prefix + why
+        told = ("False", "VerificationError", prefix + why)
+        assert world.conditions()["Ready"] == world.conditions()["SourceVerified"] == told
+        assert "BuildFailed" not in world.conditions()
+
+    await unready({}, f"'trustpolicy.json' not found in secret '{world.namespace}/notary'")
+    trusted = {notary.POLICY: notary.policy(), "acme.crt": acme.root}
+    await unready(trusted, "notation is not installed")
+    program = toolcache.ensure(toolcache.NOTATION) / "notation"
+    world.desk.context.tools = replace(world.desk.context.tools, notation=program)
+
+    async def refused(why: str) -> None:
+        text = await world.fails()
+        begin = f"failed to verify {registry.url(path)}:2.0.0-rc.1: "
+        assert text == f"chart verification error: {begin}{why}"
+        assert world.conditions()["BuildFailed"] == ("True", "ChartVerificationError", text)
+        assert world.conditions()["SourceVerified"] == ("False", "VerificationError", text)
+
+    name = await _digest(world, "2.0.0-rc.1")
+    what = f'"{registry.host}/{path}@{name}"'
+    end = "make sure the artifact was signed successfully"
+    await refused(f"no signature is associated with {what}, {end}")
+    (signature,) = await asyncio.to_thread(notary.sign, registry, path, name, stranger)
+    why = "the signature's certificate chain does not contain any trusted certificate"
+    first = f"failed to verify signature with digest {signature}, {why}"
+    await refused(f"signature verification failed\n{first}")
+    await asyncio.to_thread(notary.sign, registry, path, name, stranger, acme)
+    await world.reconcile()
+    verified = ("True", "Succeeded", "verified signature of version 2.0.0-rc.1")
+    assert world.conditions()["SourceVerified"] == verified
+    assert world.conditions()["Ready"][0] == "True"
+    lenient = notary.policy(notary.statement(level="audit"))
+    await world.secret("notary", {notary.POLICY: lenient, "acme.crt": notary.Signer().root})
+    await world.reconcile()
+    assert world.conditions()["Ready"][0] == "True"
+    assert "SourceVerified" not in world.conditions()
+
+
+async def test_notation_without_a_secret_is_told_as_flux_tells_it(
+    world: World, registry: Registry
+) -> None:
+    await world.repository(type="oci", url=registry.url("charts"))
+    await world.chart(version="1.0.0", verify={"provider": "notation"})
+    assert await world.fails() == (
+        "failed to verify the signature using provider 'notation': verification secret cannot be "
+        f"empty: '{CHART}'"
+    )
+
+
+async def _digest(world: World, tag: str = "1.0.0") -> str:
     source = world.desk.context.informer(HelmRepository).get(world.namespace, "charts")
     assert source is not None
     repository = await remote.registry(world.desk.context, source, "web")
-    return (await world.desk.context.oci.resolve(repository, "1.0.0")).digest
+    return (await world.desk.context.oci.resolve(repository, tag)).digest
 
 
 async def test_provider_lends_nothing_without_the_switch(world: World, registry: Registry) -> None:

@@ -474,15 +474,6 @@ async def test_missing_keys_are_named(source: Source) -> None:
     assert "artifact" not in source.status
 
 
-async def test_notation_is_not_served(source: Source) -> None:
-    source.push()
-    await source.apply(verify={"provider": "notation", "secretRef": {"name": "keys"}})
-    await source.fails(TerminalError)
-    text = "the field is not served by this version of gitopsd: spec.verify.provider=notation"
-    assert source.conditions["Ready"] == ("False", "FieldNotServed", text)
-    assert "artifact" not in source.status
-
-
 async def test_signer_without_a_key_is_recognised(source: Source) -> None:
     sigstore = keyless.Sigstore()
     digest = source.push()

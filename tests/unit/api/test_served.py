@@ -38,17 +38,6 @@ def unserved(kind: Any, base: dict[str, Any], change: dict[str, Any]) -> tuple[s
 
 
 @pytest.mark.parametrize(
-    ("change", "path"),
-    [
-        ({"provider": "gcp"}, "provider=gcp"),
-        ({"serviceAccountName": "a"}, "serviceAccountName"),
-    ],
-)
-def test_a_git_repository_names_what_is_not_served(change: dict[str, Any], path: str) -> None:
-    assert unserved(GitRepository, GIT, change) == (f"spec.{path}",)
-
-
-@pytest.mark.parametrize(
     "change",
     [{}, {"url": "ssh://git@host/repo"}, {"provider": "generic"}, {"provider": "github"},
      {"proxySecretRef": {"name": "a"}}, {"secretRef": {"name": "a"}}, {"ref": {"semver": ">1"}},
@@ -195,21 +184,14 @@ def test_a_helm_repository_of_any_cloud_is_served(provider: str) -> None:
     assert unserved(HelmRepository, base, {"provider": provider}) == ()
 
 
-@pytest.mark.parametrize(
-    "verify",
-    [
-        {"provider": "cosign", **SECRET},
-        {"provider": "notation", **SECRET},
-        {"provider": "cosign"},
-        {"provider": "notation"},
-    ],
-)
-def test_a_helm_chart_is_verified_as_an_oci_repository_is(verify: dict[str, Any]) -> None:
+@pytest.mark.parametrize("provider", ["cosign", "notation"])
+@pytest.mark.parametrize("secret", [SECRET, {}])
+def test_signatures_of_both_kinds_are_served(provider: str, secret: dict[str, Any]) -> None:
+    verify = {"verify": {"provider": provider, **secret}}
     source = {"kind": "HelmRepository", "name": "s"}
     base = {"chart": "c", "interval": "1m", "sourceRef": source}
-    oci = {"url": "oci://h/c", "interval": "1m"}
-    found = unserved(HelmChart, base, {"verify": verify})
-    assert found == unserved(OCIRepository, oci, {"verify": verify})
+    assert unserved(HelmChart, base, verify) == ()
+    assert unserved(OCIRepository, {"url": "oci://h/c", "interval": "1m"}, verify) == ()
 
 
 @pytest.mark.parametrize(
