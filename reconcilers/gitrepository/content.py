@@ -9,11 +9,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from api import meta, served
+from api import meta
 from reconcilers import steps
 from reconcilers.gitrepository import includes, remote, verification
 from reconcilers.source import artifacts, secrets
-from runtime.errors import TerminalError, TransientError
+from runtime.errors import TransientError
 from sources import composed, gitmodules, gitref, gitstore, tree
 from sources.auth.errors import CredentialsError
 from sources.giterrors import OPERATION_FAILED
@@ -41,9 +41,6 @@ async def produce(context: ClusterContext, attempt: Attempt[GitRepository]) -> N
     Raises:
         GitOpsError: what the status is to say.
     """
-    paths = served.unserved(attempt.obj)
-    if paths:
-        raise TerminalError(meta.NOT_SERVED, served.message(paths))
     await artifacts.check_storage(context, attempt)
     repository = await remote.repository(context, attempt.obj)
     attempt.condition = meta.INCLUDE_UNAVAILABLE

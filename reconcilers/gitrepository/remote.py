@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from api import durations
+from api.source import GitRepositorySpec
 from reconcilers.gitrepository import cloud
 from reconcilers.source import secrets
 from runtime.errors import TerminalError, TransientError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 URL_INVALID: Final = "URLInvalid"
 PROVIDER_INVALID: Final = "InvalidProviderConfiguration"
 GITHUB: Final = "github"
+PROVIDERS: Final = ("generic", cloud.AWS, cloud.AZURE, GITHUB)
 SSH: Final = "ssh://"
 DEFAULT_TIMEOUT_S: Final = 60.0
 
@@ -35,8 +37,10 @@ async def repository(context: ClusterContext, obj: GitRepository) -> git.Reposit
 
     Raises:
         TransientError: a Secret is missing or cannot be used.
-        TerminalError: the URL does not parse, or there is no App for provider ``github``.
+        TerminalError: the URL does not parse, the provider is none, or there is no App for
+            provider ``github``.
     """
+    check_provider(obj.spec)
     timeout_s = durations.parse_or(obj.spec.timeout, DEFAULT_TIMEOUT_S)
     if obj.spec.url.lower().startswith(SSH) and obj.spec.provider != cloud.AWS:
         return git.Repository(_ssh_url(obj), await _identity(context, obj), timeout_s=timeout_s)
@@ -49,6 +53,20 @@ async def repository(context: ClusterContext, obj: GitRepository) -> git.Reposit
     except ValueError as err:
         raise TerminalError(URL_INVALID, f"failed to parse url: {err}") from err
     return git.Repository(url, credentials, through, timeout_s)
+
+
+def check_provider(spec: GitRepositorySpec) -> None:
+    """Refuse what the CRD refuses too, for objects from before it did.
+
+    Raises:
+        TerminalError: there is no such provider, or it has no use for a ServiceAccount.
+    """
+    if spec.provider not in {"", *PROVIDERS}:
+        supported = ", ".join(PROVIDERS)
+        text = f"unsupported provider '{spec.provider}': supported values: {supported}"
+        raise TerminalError(PROVIDER_INVALID, text)
+    if spec.service_account_name and spec.provider not in cloud.PROVIDERS:
+        raise TerminalError(PROVIDER_INVALID, GitRepositorySpec.RULES[0].message)
 
 
 def _ssh_url(obj: GitRepository) -> str:

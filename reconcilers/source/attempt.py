@@ -130,10 +130,7 @@ class Attempt(Generic[S]):
     def failed(self, error: GitOpsError) -> Status:
         """Return the status of a run that ended early."""
         if isinstance(error, TerminalError):
-            if error.reason == meta.NOT_SERVED:
-                self.clear(*self._source.failures)
-            else:
-                self._fail(error)
+            self._fail(error)
             self.set(meta.STALLED, "True", error.reason, error.message)
             return self._summary(self.obj.metadata.generation)
         self._fail(error)

@@ -11,7 +11,7 @@ import pytest
 from api import meta
 from api.artifact import Artifact
 from api.source import GitRepository
-from reconcilers.gitrepository import content, includes, verification
+from reconcilers.gitrepository import content, includes, remote, verification
 from reconcilers.source import objects
 from reconcilers.source.attempt import IN_PROGRESS, Attempt
 from runtime import conditions
@@ -136,12 +136,6 @@ def test_terminal_failure_stalls_and_takes_the_generation() -> None:
     assert conditions.is_true(status.conditions, meta.FETCH_FAILED)
     assert conditions.get(status.conditions, meta.RECONCILING) is None
     assert status.observed_generation == 2
-
-
-def test_field_that_is_not_served_hides_older_failures() -> None:
-    run = attempt(condition(meta.FETCH_FAILED))
-    found = run.failed(TerminalError(meta.NOT_SERVED, "spec.verify")).conditions
-    assert ready(found) == ("False", meta.NOT_SERVED, "spec.verify")
 
 
 def test_repeated_failure_is_no_news() -> None:
@@ -280,3 +274,38 @@ def test_verified_revision_stays_so_while_the_next_is_looked_at() -> None:
 def test_subject_is_cut_as_flux_cuts_it() -> None:
     assert content._short("x" * 50) == "x" * 50
     assert content._short("é" * 51) == "é" * 50 + "..."
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (
+            {"provider": "gcp"},
+            "unsupported provider 'gcp': supported values: generic, aws, azure, github",
+        ),
+        (
+            {"serviceAccountName": "a"},
+            "serviceAccountName can only be set when provider is 'azure' or 'aws'",
+        ),
+        (
+            {"provider": "github", "serviceAccountName": "a"},
+            "serviceAccountName can only be set when provider is 'azure' or 'aws'",
+        ),
+    ],
+)
+def test_provider_that_an_older_crd_let_in_stalls(spec: dict[str, Any], said: str) -> None:
+    run = attempt(spec=spec)
+    with pytest.raises(TerminalError) as caught:
+        remote.check_provider(run.obj.spec)
+    found = run.failed(caught.value).conditions
+    assert ready(found) == ("False", "InvalidProviderConfiguration", said)
+    assert conditions.is_true(found, meta.STALLED)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{}, {"provider": "generic"}, {"provider": "github"}, {"provider": "aws"},
+     {"provider": "azure", "serviceAccountName": "a"}],
+)  # fmt: skip
+def test_provider_that_the_crd_lets_in_is_served(spec: dict[str, Any]) -> None:
+    remote.check_provider(attempt(spec=spec).obj.spec)
