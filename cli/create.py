@@ -20,7 +20,8 @@ from kube import manifests
 from kube.objects import GVK, Resource
 from sources.auth import basic, github_app, proxy, ssh, tls
 from sources.auth.errors import CredentialsError
-from sources.oci import keychain, names
+from sources.oci import keychain, names, trustpolicy
+from sources.oci.cosign import UnverifiedError
 
 if TYPE_CHECKING:
     import argparse
@@ -66,9 +67,13 @@ _HELM: Final = {
     **_TLS,
 }
 _PROXY: Final = {
-    "address": "http:// or https:// address of the proxy",
+    "address": "http://, https:// or socks5:// address of the proxy",
     "username": "user name at the proxy",
     "password": "password at the proxy",
+}
+_NOTATION: Final = {
+    "trust-policy-file": "trust policy of the Notary Project",
+    "ca-cert-file": "certificate of an authority, *.crt or *.pem; may be given several times",
 }
 _KEYS: Final = {
     "username": "username",
@@ -86,9 +91,12 @@ _KEYS: Final = {
     "app-base-url": github_app.BASE_URL_KEY,
     "address": "address",
     "url": "url",
+    "trust-policy-file": trustpolicy.POLICY,
 }
 """The key of the Secret that each option fills."""
 _FILES: Final = {option for option in _KEYS if option.endswith("-file")} | {"app-private-key"}
+_REPEATED: Final = {"ca-cert-file"}
+"""Options that name files which keep their names in the Secret."""
 _SECRET_VALUES: Final = {"password", "bearer-token"}
 """Options that may be read from a file or standard input, to stay out of the shell's history."""
 
@@ -99,7 +107,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     create_objects.configure(what)
     secret = what.add_parser("secret", help="credentials of a source")
     kinds = secret.add_subparsers(
-        dest="kind", required=True, metavar="git|github-app|oci|helm|tls|proxy"
+        dest="kind", required=True, metavar="git|github-app|oci|helm|tls|proxy|notation"
     )
     for kind, fields, text in (
         ("git", _GIT, "credentials for a Git repository"),
@@ -107,12 +115,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("oci", _OCI, "the login of a registry"),
         ("helm", _HELM, "the login of a HelmRepository"),
         ("tls", _TLS, "certificates, for certSecretRef"),
-        ("proxy", _PROXY, "an HTTP proxy, for proxySecretRef"),
+        ("proxy", _PROXY, "a proxy, for proxySecretRef"),
+        ("notation", _NOTATION, "who may sign, for provider: notation of verify"),
     ):
         each = kinds.add_parser(kind, help=text, description=text)
         each.add_argument("name", help="name of the Secret")
         for option, explained in fields.items():
-            each.add_argument(f"--{option}", default="", help=explained)
+            is_repeated = option in _REPEATED
+            how = {"action": "append", "default": []} if is_repeated else {"default": ""}
+            each.add_argument(f"--{option}", help=explained, **how)
             if option in _SECRET_VALUES:
                 each.add_argument(f"--{option}-file", default="", help="file with it; - is stdin")
         each.add_argument("--export", action="store_true", help="print YAML and write nothing")
@@ -148,7 +159,7 @@ def secret(kind: str, name: str, namespace: str, values: Mapping[str, str]) -> J
     """Return the Secret of some values, which must make sense to the daemon.
 
     Args:
-        kind: ``git``, ``github-app``, ``oci``, ``helm``, ``tls`` or ``proxy``.
+        kind: ``git``, ``github-app``, ``oci``, ``helm``, ``tls``, ``proxy`` or ``notation``.
         name: of the Secret.
         namespace: of the Secret.
         values: its content.
@@ -162,7 +173,7 @@ def secret(kind: str, name: str, namespace: str, values: Mapping[str, str]) -> J
     data = {key: value.encode() for key, value in content.items()}
     try:
         _reader(kind, data)(data, f"{namespace}/{name}")
-    except CredentialsError as err:
+    except (CredentialsError, UnverifiedError) as err:
         raise failure.UsageError(str(err)) from err
     return {
         "apiVersion": "v1",
@@ -208,6 +219,7 @@ def _reader(kind: str, data: Mapping[str, bytes]) -> Callable[[Mapping[str, byte
         "oci": keychain.from_secret,
         "tls": tls.from_cert_secret,
         "proxy": proxy.from_secret,
+        "notation": trustpolicy.read,
     }
     if kind in readers:
         return readers[kind]
@@ -224,6 +236,9 @@ def _values(args: argparse.Namespace) -> dict[str, str]:
     given = vars(args)
     values: dict[str, str] = {}
     for option in args.options:
+        if option in _REPEATED:
+            values |= _certificates(given[_attribute(option)])
+            continue
         value, file = given[_attribute(option)], given.get(f"{_attribute(option)}_file", "")
         if value and file:
             raise failure.UsageError(f"give --{option} or --{option}-file, not both")
@@ -234,6 +249,18 @@ def _values(args: argparse.Namespace) -> dict[str, str]:
         if value:
             values[_KEYS[option]] = value
     return values
+
+
+def _certificates(files: list[str]) -> dict[str, str]:
+    """Return the content of certificates by the names of their files.
+
+    Raises:
+        failure.UsageError: one cannot be read, or has a name by which nobody would find it.
+    """
+    for file in files:
+        if not file.endswith(trustpolicy.SUFFIXES):
+            raise failure.UsageError(f"{file}: must end with .crt or .pem")
+    return {Path(file).name: _read(file) for file in files}
 
 
 def _attribute(option: str) -> str:

@@ -114,9 +114,24 @@ def test_proxy(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(exported(capsys, "proxy", "fleet", *argv)) == {"address", "username", "password"}
 
 
+def test_trust_policy_with_the_certificates_that_it_is_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    files = {"policy": '{"version": "1.0"}', "a.crt": PEM, "b.pem": PEM}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    argv = [f"--ca-cert-file={tmp_path}/a.crt", f"--ca-cert-file={tmp_path}/b.pem"]
+    found = exported(capsys, "notation", "fleet", f"--trust-policy-file={tmp_path}/policy", *argv)
+    assert found == {"trustpolicy.json": files["policy"], "a.crt": PEM, "b.pem": PEM}
+
+
 @pytest.mark.parametrize(
     ("argv", "text"),
     [
+        (["notation", "fleet"], "nothing to write"),
+        (["notation", "fleet", "--trust-policy-file=KEY"], "while parsing trustpolicy.json: "),
+        (["notation", "fleet", "--ca-cert-file=KEY"], "KEY: must end with .crt or .pem"),
+        (["notation", "fleet", "--ca-cert-file=/nowhere.crt"], "/nowhere.crt: No such file"),
         (["git", "fleet"], "nothing to write; see `gitopsd create secret git --help`"),
         (["git", "Fleet", "--username=a"], "'Fleet' is no name of a Secret"),
         (["git", "fleet", "--password=a"], "password requires a username"),
@@ -140,5 +155,5 @@ def test_what_the_daemon_could_not_use_is_refused(
     capsys: pytest.CaptureFixture[str], key: Path, argv: list[str], text: str
 ) -> None:
     message = refused(capsys, *(each.replace("KEY", str(key)) for each in argv))
-    assert text in message
+    assert text.replace("KEY", str(key)) in message
     assert "PRIVATE KEY-----" not in message
