@@ -23,7 +23,7 @@ from devcluster.processes import Program
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_START_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 60.0
 _LONGEST_SOCKET_PATH = 100
 
 
@@ -75,7 +75,7 @@ class Daemon:
         """Start it; return when it says that it is ready.
 
         Raises:
-            StartError: it ended, or was not ready within 30 s.
+            StartError: it ended, or was not ready within 60 s.
         """
         self._program.start([self.command, "run", "--config", self.config], self._environ)
         if wait:
@@ -85,7 +85,7 @@ class Daemon:
         """Return when ``/readyz`` says ok.
 
         Raises:
-            StartError: the process ended, or 30 s went by.
+            StartError: the process ended, or 60 s went by.
         """
         deadline = time.monotonic() + _START_TIMEOUT_S
         pause = threading.Event()

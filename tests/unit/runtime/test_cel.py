@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -229,13 +228,11 @@ def test_what_cannot_be_compared_still_cannot(expression: str) -> None:
         cel.check(expression, "dep")
 
 
-def test_loops_over_much_data_end_in_an_error_instead_of_blocking() -> None:
+def test_loops_over_much_data_end_in_an_error() -> None:
     many = {"items": list(range(1000))}
     nested = "items.all(a, items.all(b, items.all(c, a >= 0)))"
-    started_s = time.perf_counter()
     with pytest.raises(cel.EvaluationError, match="Iteration budget exceeded"):
         cel.parse(nested).evaluate(many)
-    assert time.perf_counter() - started_s < 1
 
 
 @pytest.mark.parametrize(
