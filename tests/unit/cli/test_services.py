@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import configparser
+import os
 import plistlib
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,21 @@ from inspection import failure
 
 CONFIG = Path("/home/ann/my config.toml")
 DATA = Path("/home/ann/data")
+LAUNCHD = {
+    "Label": str,
+    "ProgramArguments": list,
+    "EnvironmentVariables": dict,
+    "RunAtLoad": bool,
+    "KeepAlive": bool,
+    "ThrottleInterval": int,
+    "ExitTimeOut": int,
+    "ProcessType": str,
+    "SoftResourceLimits": dict,
+    "Umask": int,
+    "StandardOutPath": str,
+    "StandardErrorPath": str,
+}
+"""Keys and types as launchd.plist(5) has them; launchd ignores what it does not know in silence."""
 
 
 def systemd(text: str) -> configparser.RawConfigParser:
@@ -33,6 +51,9 @@ def test_launchd_agent_runs_the_daemon_and_keeps_it_alive(monkeypatch: pytest.Mo
     assert agent["StandardErrorPath"] == "/Users/ann & bob/Library/Logs/gitopsd.log"
     assert service.install[0][1] == "bootout"
     assert service.install[1][1] == "bootstrap"
+    assert {key: type(value) for key, value in agent.items()} == LAUNCHD
+    assert agent["ProcessType"] in {"Background", "Standard", "Adaptive", "Interactive"}
+    assert agent["Umask"] == 0o077
 
 
 def test_root_on_linux_gets_a_hardened_system_unit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +84,25 @@ def test_user_on_linux_gets_a_user_unit(monkeypatch: pytest.MonkeyPatch) -> None
     assert systemd(service.text)["Install"]["WantedBy"] == "default.target"
     assert all(command[:2] == ("systemctl", "--user") for command in service.install)
     assert "enable-linger" in service.hint
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed here")
+@pytest.mark.parametrize(("uid", "manager"), [(0, "--system"), (1000, "--user")])
+def test_systemd_finds_nothing_wrong_with_the_unit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, uid: int, manager: str
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: uid)
+    service = services.choose("linux", config=CONFIG, data_dir=DATA, user="root")
+    unit = tmp_path / "gitopsd.service"
+    unit.write_text(service.text)
+    done = subprocess.run(
+        ["systemd-analyze", manager, "--man=no", "verify", unit],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("platform", ["darwin", "linux"])
