@@ -68,6 +68,12 @@ class SupersededError(GitOpsError):
     """Newer input arrived; the run ends where it is and starts again at once."""
 
 
+def is_cancelled() -> bool:
+    """Whether somebody asked the current task to end."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 def unasked_cancellation(error: asyncio.CancelledError) -> RuntimeError | None:
     """Return the bug behind a cancellation that nobody asked for, None where somebody did.
 
@@ -77,8 +83,7 @@ def unasked_cancellation(error: asyncio.CancelledError) -> RuntimeError | None:
     Args:
         error: what the current task has just caught.
     """
-    task = asyncio.current_task()
-    if task is None or task.cancelling():
+    if is_cancelled():
         return None
     bug = RuntimeError("something that this work awaited had been cancelled")
     bug.__cause__ = error

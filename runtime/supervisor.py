@@ -164,6 +164,9 @@ class Supervisor:
                     lasting.cancel()
                 if error is None:
                     return
+                if errors.is_cancelled():  # its last words, which do not make up for the end
+                    self._failing.failed(child.name, error, "failed to end", child=child.name)
+                    return
                 await self._back_off(child, error)
         finally:
             child.phase = Phase.STOPPED

@@ -181,6 +181,28 @@ async def test_stop_of_a_child_that_will_not_end_gives_up(supervisor: Supervisor
         release.set()
 
 
+async def test_child_that_fails_on_its_way_out_is_not_started_again(
+    supervisor: Supervisor,
+) -> None:
+    starts = []
+
+    async def run() -> None:
+        starts.append(1)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise OSError(28, "No space left on device")
+
+    async with supervisor:
+        supervisor.start("home", run)
+        await asyncio.sleep(0)
+        assert await supervisor.stop("home", timeout_s=5)
+        await asyncio.sleep(1000)
+        supervisor.start("home", run)
+        await asyncio.sleep(0)
+    assert len(starts) == 2
+
+
 async def test_name_is_taken_while_its_child_runs_and_free_afterwards(
     supervisor: Supervisor,
 ) -> None:
