@@ -71,7 +71,7 @@ bench-agents: tools ## Measure what calls of the MCP server cost with 300 Kustom
 inspector: $(STAMP) ## Try the MCP server with the Inspector's command line from npm (needs Node.js)
 	@$(BIN)/python -m bench.inspector $(ARGS)
 
-soak: tools ## Kill it 20 times in the middle of 1000 objects, and the API server too
+soak: tools ## Kill it 20 times in the middle of 1000 objects, the API server too, and 20 times in releases
 	@$(BIN)/python -m bench.soak $(ARGS)
 
 cluster-up: $(STAMP) ## Start a Kubernetes control plane on loopback, in .run
@@ -80,7 +80,7 @@ cluster-up: $(STAMP) ## Start a Kubernetes control plane on loopback, in .run
 cluster-down: $(STAMP) ## Stop what cluster-up started
 	@$(BIN)/python -m devcluster down
 
-tools: $(STAMP) ## Build the cluster, a registry, cosign, helm, kustomize, notation and sops into the cache, the first time in minutes
+tools: $(STAMP) ## Build the cluster, paper nodes, a registry, cosign, helm, kustomize, notation and sops into the cache, the first time in minutes
 	@$(BIN)/python -m devcluster tools >/dev/null
 
 types: $(STAMP) ## Write the table of Kubernetes' own types from its sources

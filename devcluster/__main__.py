@@ -13,7 +13,16 @@ from devcluster import access, toolcache
 from devcluster.cluster import Cluster, remove
 from devcluster.errors import DevclusterError
 
-_NEEDED = ("cosign", "devcluster", "helm", "kustomize", "notation", "registry", "sops")
+_NEEDED = (
+    "cosign",
+    "devcluster",
+    "helm",
+    "kustomize",
+    "kwok",
+    "notation",
+    "registry",
+    "sops",
+)
 """What the tests use, and `tools` builds unless told otherwise."""
 
 

@@ -11,6 +11,7 @@ waits for that. `up` and `down` leave a cluster running between two commands.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
@@ -25,7 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from devcluster import access, certificates, components
+from devcluster import access, certificates, components, podlogs
 from devcluster.components import Plan
 from devcluster.errors import StartError
 from devcluster.processes import Program
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 _START_TIMEOUT_S = 60.0
 _ATTEMPTS = 3
 _ADMIN_GROUP = "system:masters"
+_PORTS = ("etcd", "api", "nodes")
+_STAGES = Path(__file__).parent / "stages.yaml"
 
 
 class Cluster(access.Access):
@@ -44,7 +47,8 @@ class Cluster(access.Access):
 
     Args:
         directory: its home; the same folder gives the same ports, users and data again.
-        pods: run a scheduler and kwok too, so that pods of a Deployment become Ready.
+        pods: run a scheduler and kwok too, so that pods of a Deployment become Ready, those of a
+            Job end, and all of them have a log; ``stages.yaml`` says what else they can do.
         audit: write every request to `audit_log`.
         doorman: a kubeconfig of whom the API server asks about bearer tokens that it does not know.
     """
@@ -195,8 +199,10 @@ class Cluster(access.Access):
 
     def _prepare(self) -> None:
         """Settle the ports, then write certificates and kubeconfigs that are not there yet."""
-        etcd_port, api_port = self._ports()
-        self._plan = replace(self._plan, etcd_port=etcd_port, api_port=api_port)
+        ports = self._ports()
+        self._plan = replace(
+            self._plan, etcd_port=ports["etcd"], api_port=ports["api"], node_port=ports["nodes"]
+        )
         authority = certificates.Authority(self._plan.pki)
         pki = self._plan.pki
         if not (pki / "service-account.key").exists():
@@ -216,18 +222,17 @@ class Cluster(access.Access):
             self.kubeconfig, certificates.kubeconfig(self.server, authority, admin)
         )
 
-    def _ports(self) -> tuple[int, int]:
+    def _ports(self) -> dict[str, int]:
+        """Return the ports of this folder; those that it has none for yet were free just now."""
         path = self.directory / "ports.json"
-        if path.exists():
-            ports = json.loads(path.read_text())
-            return ports["etcd"], ports["api"]
-        with (
-            socket.create_server(("127.0.0.1", 0)) as first,
-            socket.create_server(("127.0.0.1", 0)) as second,
-        ):
-            ports = {"etcd": first.getsockname()[1], "api": second.getsockname()[1]}
+        ports: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+        with contextlib.ExitStack() as held:
+            for name in _PORTS:
+                if name not in ports:
+                    listener = held.enter_context(socket.create_server(("127.0.0.1", 0)))
+                    ports[name] = listener.getsockname()[1]
         path.write_text(json.dumps(ports))
-        return ports["etcd"], ports["api"]
+        return ports
 
     def _user(self, name: str, groups: tuple[str, ...], path: Path) -> Path:
         authority = certificates.Authority(self._plan.pki)
@@ -260,8 +265,9 @@ class Cluster(access.Access):
             self._start(
                 "kube-scheduler", components.scheduler(self._component_user("kube-scheduler"))
             )
-            stages = Path(__file__).parent / "stages.yaml"
-            self._start("kwok", components.kwok(self._component_user("kwok"), stages))
+            configs = (_STAGES, podlogs.configure(self.directory))
+            user = self._component_user("kwok")
+            self._start("kwok", components.kwok(self._plan, user, configs))
             self.kubectl("apply", "--server-side", "-f", "-", input=_NODE)
         if access.has_program("kube-controller-manager"):
             self._wait_for("kube-controller-manager", self._has_default_account)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from devcluster import access, toolcache
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 COMPONENTS = ("kube-controller-manager", "kube-scheduler", "kwok")
@@ -44,6 +45,7 @@ class Plan:
         api_port: where the API server listens.
         audit: whether the API server writes an audit log.
         doorman: a kubeconfig of whom the API server asks about bearer tokens; None for nobody.
+        node_port: where the nodes' kubelet answers, if there are nodes.
     """
 
     directory: Path
@@ -51,6 +53,7 @@ class Plan:
     api_port: int
     audit: bool = False
     doorman: Path | None = None
+    node_port: int = 0
 
     @property
     def server(self) -> str:
@@ -145,13 +148,15 @@ def scheduler(kubeconfig: Path) -> list[str | Path]:
     ]
 
 
-def kwok(kubeconfig: Path, stages: Path) -> list[str | Path]:
-    """Return kwok's command line: it plays every node, and the pods on them."""
+def kwok(plan: Plan, kubeconfig: Path, configs: Iterable[Path]) -> list[str | Path]:
+    """Return kwok's command line: it plays every node, the pods on them, and their logs."""
     return [
         toolcache.ensure(toolcache.KWOK) / "kwok",
         f"--kubeconfig={kubeconfig}",
-        f"--config={stages}",
+        *(f"--config={path}" for path in configs),
         "--manage-all-nodes=true",
         "--node-lease-duration-seconds=40",
-        "--server-address=127.0.0.1:0",
+        "--node-ip=127.0.0.1",
+        f"--node-port={plan.node_port}",
+        f"--server-address=127.0.0.1:{plan.node_port}",
     ]

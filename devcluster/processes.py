@@ -111,6 +111,33 @@ class Program:
             pause.wait(_POLL_S)
 
 
+def children(parent: int) -> dict[int, str]:
+    """Return the processes that a process has started and that still run: ids and command names."""
+    folder = _PROC / str(parent) / "task"
+    if not _PROC.joinpath("self", "stat").is_file():
+        return _listed(parent)
+    found: dict[int, str] = {}
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        pids = [pid for task in folder.iterdir() for pid in (task / "children").read_text().split()]
+        for pid in pids:
+            stat = (_PROC / pid / "stat").read_text()
+            found[int(pid)] = stat[stat.index("(") + 1 : stat.rindex(")")]
+    return found
+
+
+def runs(pid: int) -> bool:
+    """Say whether there is a process of this id that has not ended."""
+    return bool(_start_time(pid))
+
+
+def _listed(parent: int) -> dict[int, str]:
+    answer = subprocess.run(
+        ["ps", "-axo", "pid=,ppid=,comm="], capture_output=True, text=True, check=False
+    )
+    rows = [line.split(None, 2) for line in answer.stdout.splitlines()]
+    return {int(pid): Path(name).name for pid, of, name in rows if int(of) == parent}
+
+
 def _start_time(pid: int) -> str:
     """Return a text that no other process with this id ever has; empty without such a process."""
     if (_PROC / "self" / "stat").is_file():

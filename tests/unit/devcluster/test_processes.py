@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from devcluster import processes
 from devcluster.errors import StartError
 from devcluster.processes import Program
 
@@ -77,3 +79,15 @@ def test_stopping_what_never_ran_does_nothing(tmp_path: Path) -> None:
 def _check_until_it_fails(program: Program) -> None:
     while True:
         program.check()
+
+
+def test_children_of_a_process_are_found_until_they_end(tmp_path: Path) -> None:
+    program = _started(tmp_path, _SLEEPER)
+    pid = program.pid
+    assert pid is not None
+    assert pid in processes.children(os.getpid())
+    assert processes.children(pid) == {}
+    assert processes.runs(pid)
+    program.kill()
+    assert pid not in processes.children(os.getpid())
+    assert not processes.runs(pid)
