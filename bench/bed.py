@@ -230,10 +230,18 @@ class Bed:
 
 
 @contextlib.contextmanager
-def ours(folder: Path) -> Iterator[Bed]:
-    """Start a cluster, a Git server and our own daemon, and end them afterwards."""
+def ours(folder: Path, *, pods: bool = False) -> Iterator[Bed]:
+    """Start a cluster, a Git server and our own daemon, and end them afterwards.
+
+    Args:
+        folder: for everything they make.
+        pods: whether pods run, and Jobs end.
+    """
     kustomize = toolcache.ensure(toolcache.KUSTOMIZE) / "kustomize"
-    with Cluster(folder / "cluster", audit=True) as cluster, GitServer(folder / "git") as git:
+    with (
+        Cluster(folder / "cluster", pods=pods, audit=True) as cluster,
+        GitServer(folder / "git") as git,
+    ):
         daemon = Daemon(
             folder / "gitopsd",
             {"bench": cluster.user(USER, groups=["system:masters"])},

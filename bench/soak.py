@@ -6,7 +6,8 @@ have been written. In most rounds Git drops further objects before the daemon is
 then the daemon's caches are lost as well. Then the cluster must come to hold exactly what Git says,
 and the inventory exactly that.
 
-``python -m bench.soak`` does 20 rounds with 1000 objects; tests call `soak` with fewer.
+``python -m bench.soak`` does 20 rounds with 1000 objects, and 20 with releases of charts
+(`bench.releasesoak`); tests call `soak` with fewer.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import bed as beds
+from bench import releasesoak
 from bench.fixtures import Fixture
 from devcluster.errors import DevclusterError
 
@@ -38,6 +40,9 @@ _CALM, _FORGETFUL, _API = 0, 1, 3
 the API server is struck."""
 _BY_PROGRESS = 0.6
 """How often the moment is found by what has been written, not by the clock."""
+_SOAKS = ("kustomizations", "releases")
+_CONFIG_MAPS = 40
+"""How many objects of this kind the chart of the release has."""
 _LATEST = 0.5
 """The largest share of written objects to wait for: the rest takes longer than a kill."""
 
@@ -251,10 +256,17 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--only", choices=_SOAKS, help="what to kill it in; all of it by default")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="gitopsd-soak-"))
+    chosen = [options.only] if options.only else list(_SOAKS)
     try:
-        soak(folder, size=options.size, rounds=options.rounds, seed=options.seed, say=_say)
+        if "kustomizations" in chosen:
+            given = {"size": options.size, "rounds": options.rounds, "seed": options.seed}
+            soak(folder / "kustomizations", say=_say, **given)
+        if "releases" in chosen:
+            given = {"size": _CONFIG_MAPS, "rounds": options.rounds, "seed": options.seed}
+            releasesoak.soak(folder / "releases", say=_say, **given)
     except KeyboardInterrupt:
         return 130
     except (DevclusterError, TimeoutError, OSError) as error:
