@@ -247,9 +247,7 @@ def ours(folder: Path, *, pods: bool = False) -> Iterator[Bed]:
             {"bench": cluster.user(USER, groups=["system:masters"])},
             kustomize,
         )
-        tools = daemon.data_dir / "tools"
-        tools.mkdir(parents=True)
-        (tools / "helm").symlink_to(toolcache.ensure(toolcache.HELM) / "helm")
+        daemon.offer(toolcache.ensure(toolcache.HELM) / "helm")
         try:
             daemon.start()
             bed = Bed(

@@ -71,6 +71,12 @@ class Daemon:
         """What it writes: a JSON line for each record."""
         return self._program.log
 
+    def offer(self, program: Path) -> None:
+        """Put a program where the daemon looks for its tools, before it starts."""
+        tools = self.data_dir / "tools"
+        tools.mkdir(parents=True, exist_ok=True)
+        (tools / program.name).symlink_to(program)
+
     def start(self, *, wait: bool = True) -> None:
         """Start it; return when it says that it is ready.
 

@@ -166,6 +166,7 @@ def running(
     folder: Path,
     *,
     groups: tuple[str, ...] = ("system:masters",),
+    with_helm: bool = False,
 ) -> Iterator[dict[str, beds.Bed]]:
     """Run one daemon on audited clusters, with a Git server of its own; one bed for each cluster.
 
@@ -173,9 +174,12 @@ def running(
         clusters: by name, each started with an audit log.
         folder: for everything the daemon and the Git server keep.
         groups: of the daemon's user, who decides what it may do.
+        with_helm: whether it finds helm.
     """
     kubeconfigs = {name: each.user(beds.USER, groups=groups) for name, each in clusters.items()}
     daemon = Daemon(folder / "gitopsd", kubeconfigs, kustomize_program())
+    if with_helm:
+        daemon.offer(toolcache.ensure(toolcache.HELM) / "helm")
     with GitServer(folder / "git") as git:
         try:
             daemon.start()
