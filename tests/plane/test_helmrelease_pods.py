@@ -171,7 +171,8 @@ REMEDIES: list[Any] = [
 async def test_pods_that_never_start_fail_an_upgrade_that_is_remedied(
     world: World, upgrade: dict[str, Any], reason: str, phase: str | None
 ) -> None:
-    await world.push(chart(web=WEB.format(phase="")))
+    before_rollback = hook(SUCCEEDS, event="pre-rollback")
+    await world.push(chart(web=WEB.format(phase=""), hook=before_rollback))
     await world.release("demo")
     await world.until("demo", ready)
     await world.release("demo", upgrade={"timeout": "3s", **upgrade})
@@ -184,6 +185,9 @@ async def test_pods_that_never_start_fail_an_upgrade_that_is_remedied(
         await world.until_gone("apps/v1/Deployment", "web")
         return
     item = await world.until("demo", stalled("RetriesExceeded"))
+    if reason == "RollbackSucceeded":
+        job = await world.live("batch/v1/Job", "hook")
+        assert job["status"]["succeeded"] == 1
     template = (await world.live("apps/v1/Deployment", "web"))["spec"]["template"]
     assert template["metadata"]["annotations"]["devcluster/phase"] == phase
     await world.push(chart("3.0.0", web=WEB.format(phase="")))
