@@ -248,7 +248,7 @@ class ReleaseSoak:
     def _is_settled(self, obj: dict[str, Any] | None) -> bool:
         if obj is None or not self._is_wanted:
             return obj is None and not self._is_wanted
-        newest = next(iter(obj.get("status", {}).get("history", [])), {})
+        newest: dict[str, Any] = next(iter(obj.get("status", {}).get("history", [])), {})
         return (
             is_ready(obj)
             and newest.get("status") == "deployed"
