@@ -66,8 +66,7 @@ async def apply(attempt: Attempt, build: Build, options: ApplyOptions) -> Change
     async def write_ahead() -> None:
         attempt.is_busy = True
         if adds:
-            await attempt.write(inventory=as_status(in_order(both, options.custom_stages)))
-            attempt.change(inventory=attempt.item.status.inventory)
+            await attempt.write_ahead(as_status(in_order(both, options.custom_stages)))
 
     attempt.target.tracker.set_inventory(attempt.ref, both)
     options = replace(options, before_write=write_ahead)

@@ -1,8 +1,9 @@
 """One run over one Kustomization: what it wants to say, and what it has said so far.
 
-The steps change `Attempt.status` in memory. The server learns of it in three ways: progress, when a
-step takes long enough for somebody to wonder (`SLOW_S`); the inventory, before an apply that adds
-objects; and everything, once, at the end. A quick run is one write, a run without news none.
+The steps change `Attempt.status` in memory. The server learns of it in three ways: the inventory,
+before an apply that adds objects; progress, when a step takes long enough for somebody to wonder
+(`SLOW_S`); and everything, once, at the end. The inventory takes the progress of a first apply with
+it. A quick run is one write, a run without news none.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from reconcilers.kustomization import timing
 from runtime import conditions
 
 if TYPE_CHECKING:
+    from api.meta import Inventory
     from reconcilers.context import ClusterContext
     from reconcilers.steps import Kind
     from runtime.controller import Run
 
-SLOW_S: Final = 0.5
+SLOW_S: Final = 2.0
 """Seconds a step takes before it is shown. Flux shows every step, at one write each; the `flux` CLI
-and dashboards only need to see what a person would wait for."""
+and dashboards only need to see what a person would wait for. Where a hundred Kustomizations come at
+once, showing that each is a moment late makes all of them later."""
 IN_PROGRESS: Final = "Reconciliation in progress"
 
 
@@ -114,6 +117,15 @@ class Attempt(attempt.Attempt[Kustomization, KustomizationStatus]):
             wanted = msgspec.structs.replace(self.item.status, **fields)
             self.written = await steps.patch_status(self.context, self.kind, self.item, wanted)
 
+    async def write_ahead(self, inventory: Inventory) -> None:
+        """Write what is about to be applied; of an object without a verdict also that it is on."""
+        shown = {}
+        if conditions.is_unknown(self.before.conditions, meta.READY) and self._progress:
+            self._shown = self._progress
+            shown = self._in_progress(self._progress)
+        await self.write(inventory=inventory, **shown)
+        self.change(inventory=self.item.status.inventory)
+
     async def finish(self) -> None:
         """Write the wanted status and publish the events."""
         async with self._writing:
@@ -138,7 +150,7 @@ class Attempt(attempt.Attempt[Kustomization, KustomizationStatus]):
                 is_new = seen == self._progress != self._shown
                 if seen and is_new and self._is_worth_showing():
                     self._shown = seen
-                    await self._show(seen)
+                    await self.write(**self._in_progress(seen))
 
     def _is_worth_showing(self) -> bool:
         """Whether the run is about anything new: a slow look at what is well already is not."""
@@ -150,7 +162,8 @@ class Attempt(attempt.Attempt[Kustomization, KustomizationStatus]):
         )
         return self.is_busy or not is_settled
 
-    async def _show(self, message: str) -> None:
+    def _in_progress(self, message: str) -> dict[str, Any]:
+        """Return the fields of the status that show a step."""
         shown = self.item.status.conditions
         for type_, status, text in (
             (meta.READY, "Unknown", IN_PROGRESS),
@@ -167,4 +180,4 @@ class Attempt(attempt.Attempt[Kustomization, KustomizationStatus]):
                 now=self.context.clock.now(),
             )
         attempted = self.status.last_attempted_revision
-        await self.write(conditions=shown, last_attempted_revision=attempted)
+        return {"conditions": shown, "last_attempted_revision": attempted}
