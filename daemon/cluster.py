@@ -114,7 +114,7 @@ class ManagedCluster:
         context = wiring.build(self.settings, self._shared, client)
         self.engine = engine = Engine(context, self._shared, children)
         engine.start()
-        children.start(f"{self.name}: events", partial(wiring.record, context))
+        children.start(f"{self.name}: events", partial(wiring.record, context, engine.is_crowded))
         await engine.synced()
         self._lead(client, engine, children)
         self._turn(SYNCED)

@@ -264,6 +264,10 @@ class Engine:
         ]
         return tuple(sorted(found, key=lambda row: (row.kind, row.namespace, row.name)))
 
+    def is_crowded(self) -> bool:
+        """Tell whether objects wait for a turn of their reconciler."""
+        return any(each.queue.depth() for each in self._running.values())
+
     def is_idle(self) -> bool:
         """Tell whether nothing waits and nothing runs."""
         return all(self.load(kind) == (0, 0) for kind in kinds.ALL)

@@ -23,6 +23,8 @@ from sources import untar
 from sources.storage import Storage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from api.meta import ObjectRef
     from daemon import settings
     from daemon.kinds import Kind
@@ -131,10 +133,20 @@ def _nobody(ref: ObjectRef, cause: str) -> None:
     del ref, cause
 
 
-async def record(context: ClusterContext) -> None:
-    """Write the cluster's events into the cluster, until cancelled."""
+async def record(context: ClusterContext, is_crowded: Callable[[], bool]) -> None:
+    """Write the cluster's events into the cluster, until cancelled.
+
+    Args:
+        context: the cluster.
+        is_crowded: whether objects wait for their turn; events give way to them.
+    """
     carrier = Dispatcher(context.events, context.clock, on_drop=context.metrics.events_dropped.inc)
-    recorder = Recorder(context.client, instance=socket.gethostname())
+    recorder = Recorder(
+        context.client,
+        instance=socket.gethostname(),
+        is_crowded=is_crowded,
+        clock=context.clock,
+    )
     async with asyncio.TaskGroup() as group:
         group.create_task(carrier.feed(recorder), name=f"{context.name}: recorder")
         group.create_task(carrier.run(), name=f"{context.name}: dispatcher")

@@ -2,26 +2,31 @@
 
 One Kubernetes event (core/v1, in the namespace of the object it is about) for each thing that
 happened; what repeats raises the count of the event that is there. Events are news, not state: a
-failure is logged and the event is gone.
+failure is logged and the event is gone. And as news they give way: while objects wait for a turn of
+their reconciler, their requests go first, for `PATIENCE_S` at most.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
 from kube import errors
 from kube.objects import GVK, Resource
-from runtime.clock import rfc3339
+from runtime import events as bus
+from runtime.clock import SystemClock, rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable
+    from collections.abc import AsyncIterable, Callable
 
     from kube.client import Client
     from kube.objects import JsonObject
+    from runtime.clock import Clock
     from runtime.events import Event
 
 _log = logging.getLogger(__name__)
@@ -31,6 +36,10 @@ REMEMBERED: Final = 2048
 """Different events that are remembered to count their repeats; the oldest is forgotten first."""
 REPEAT_WITHIN_S: Final = 600.0
 """A repeat after more than this is news again; kubectl's ``Age`` would mislead otherwise."""
+PATIENCE_S: Final = 10.0
+"""Seconds for which an event gives way. It keeps the time at which it happened."""
+LOOK_S: Final = 0.1
+"""Seconds between looks whether the way is free."""
 MESSAGE_LIMIT: Final = 32_768
 """Characters; longer lists of changes are cut."""
 _CLUSTER_SCOPED_NAMESPACE: Final = "default"
@@ -62,17 +71,30 @@ class Recorder:
     Args:
         client: the daemon's own.
         instance: of the reporting program, e.g. the host's name.
+        is_crowded: whether objects wait for a turn, to whose requests events give way.
+        clock: measures how long.
     """
 
-    def __init__(self, client: Client, *, instance: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        instance: str,
+        is_crowded: Callable[[], bool] = lambda: False,
+        clock: Clock | None = None,
+    ) -> None:
         self._client = client
         self._instance = instance
+        self._is_crowded = is_crowded
+        self._clock = clock or SystemClock()
         self._written: OrderedDict[_Key, _Written] = OrderedDict()
 
     async def run(self, events: AsyncIterable[Event]) -> None:
         """Record the events of this recorder's cluster, until there are no more."""
         async for event in events:
             if event.involved.cluster == self._client.cluster and not event.is_quiet:
+                while self._gives_way(event) and not _is_filling(events):  # noqa: ASYNC110 - many queues, none of which tells
+                    await asyncio.sleep(LOOK_S)
                 await self.record(event)
 
     async def record(self, event: Event) -> None:
@@ -89,6 +111,10 @@ class Recorder:
                     "error": error.message,
                 },
             )
+
+    def _gives_way(self, event: Event) -> bool:
+        age_s = (self._clock.now() - event.timestamp).total_seconds()
+        return self._is_crowded() and age_s < PATIENCE_S
 
     async def _record(self, event: Event) -> None:
         key, now = _key(event), event.timestamp.timestamp()
@@ -119,6 +145,11 @@ class Recorder:
         self._written[key] = written
         while len(self._written) > REMEMBERED:
             self._written.popitem(last=False)
+
+
+def _is_filling(events: object) -> bool:
+    """Whether so many events wait behind this one that the oldest might get lost soon."""
+    return isinstance(events, Sized) and len(events) > bus.SUBSCRIBER_LIMIT // 2
 
 
 def _key(event: Event) -> _Key:

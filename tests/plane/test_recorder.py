@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,8 @@ import orjson
 import pytest
 
 from api.meta import ObjectRef
-from kube.recorder import RESOURCE, Recorder
-from runtime.events import Event, EventBus
+from kube.recorder import PATIENCE_S, RESOURCE, Recorder
+from runtime.events import SUBSCRIBER_LIMIT, Event, EventBus
 from tests.support import api
 
 if TYPE_CHECKING:
@@ -149,3 +150,42 @@ async def test_only_events_of_its_own_cluster_are_recorded(client: Client, names
         bus.close()
         await Recorder(client, instance="i").run(events)
     assert [each["message"] for each in await recorded(client, namespace)] == ["mine"]
+
+
+async def test_event_gives_way_to_what_waits_for_a_turn_but_not_for_ever(
+    client: Client, namespace: str
+) -> None:
+    clock = api.ManualClock()
+    looks = iter([True, True, False])
+    bus = EventBus()
+    with bus.subscribe() as events:
+        bus.publish(event(namespace, message="first", timestamp=clock.now()))
+        bus.close()
+        recorder = Recorder(client, instance="i", is_crowded=lambda: next(looks), clock=clock)
+        await recorder.run(events)
+    assert list(looks) == []  # it looked until the way was free
+    bus = EventBus()
+    with bus.subscribe() as events:
+        late = clock.now() - dt.timedelta(seconds=PATIENCE_S)
+        bus.publish(event(namespace, message="second", timestamp=late))
+        bus.close()
+        await Recorder(client, instance="i", is_crowded=lambda: True, clock=clock).run(events)
+    assert {item["message"] for item in await recorded(client, namespace)} == {"first", "second"}
+
+
+async def test_events_that_might_get_lost_do_not_give_way(client: Client, namespace: str) -> None:
+    bus = EventBus()
+    now = dt.datetime.now(dt.UTC)
+    with bus.subscribe() as events:
+        for number in range(SUBSCRIBER_LIMIT // 2 + 2):
+            cluster = "test" if number < 2 else "other"
+            involved = ObjectRef(cluster, "Kustomization", namespace, "apps")
+            bus.publish(event(namespace, message=f"{number}", involved=involved, timestamp=now))
+        writing = asyncio.create_task(
+            Recorder(client, instance="i", is_crowded=lambda: True).run(events)
+        )
+        async with asyncio.timeout(api.WAIT_S):
+            while len(await recorded(client, namespace)) < 1:
+                pass
+        writing.cancel()
+    assert [item["message"] for item in await recorded(client, namespace)] == ["0"]
