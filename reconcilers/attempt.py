@@ -51,8 +51,6 @@ class Attempt(Generic[T, S]):
         """The status that the run found."""
         self.status: S = status
         """The wanted status."""
-        if status.observed_generation < 0:
-            self.change(observed_generation=0)
         self.artifact: Artifact | None = None
         """What is to be applied, once that is known."""
         self.opened: Target | None = None

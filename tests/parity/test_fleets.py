@@ -1,77 +1,79 @@
-"""Whole fleets on a real API server show what was recorded; see `tests.support.fleets`."""
+"""The daemon shows of whole fleets what Flux's own controllers showed when they were recorded."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
 import pytest
 
-from api import meta
-from runtime import conditions
-from tests.support import fleets, kustomizer
+from devcluster import toolcache
+from devcluster.api import Api, Credentials
+from devcluster.cluster import Cluster
+from devcluster.daemon import Daemon
+from devcluster.gitserver import GitServer
+from tests.parity import differences, record
+from tests.support import encrypting, estate
+from tests.support.fleets import Fleet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
-    from api.kustomize import Kustomization
-    from devcluster.access import Access
-    from tests.support.kustomizer import World
+    from kube.objects import JsonObject
 
-FLEETS = sorted(each for each in (Path(__file__).parent / "fleets").iterdir() if each.is_dir())
-REFUSED = {"tenants": {"red"}}
-"""The Kustomizations that must fail."""
+pytestmark = pytest.mark.leftovers("connections to the Git server live as long as the daemon")
 
 
-@pytest.fixture
-async def world(cluster: Access, namespace: str, tmp_path: Path) -> AsyncIterator[World]:
-    async with kustomizer.running(cluster, tmp_path, namespace) as running:
-        yield running
+class Place(NamedTuple):
+    """Where fleets are run."""
+
+    connection: Api
+    git: GitServer
 
 
-def settled(revision: str, *, is_refused: bool) -> Any:
-    """Tell a Kustomization that is done with a revision."""
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A cluster of its own, which the daemon serves: fleets have namespaces of fixed names."""
+    folder = tmp_path_factory.mktemp("fleets")
+    with Cluster(folder / "cluster") as cluster, GitServer(folder / "git") as git:
+        kubeconfig = cluster.user("gitopsd", groups=["system:masters"])
+        kustomize = toolcache.ensure(toolcache.KUSTOMIZE) / "kustomize"
+        daemon = Daemon(folder / "gitopsd", {"home": kubeconfig}, kustomize)
+        tools = daemon.data_dir / "tools"
+        tools.mkdir(parents=True)
+        (tools / "sops").symlink_to(encrypting.sops_program())
+        connection = Api(Credentials(cluster.kubeconfig))
+        try:
+            daemon.start()
+            yield Place(connection, git)
+        finally:
+            daemon.stop()
+            connection.close()
 
-    def is_settled(item: Kustomization | None) -> bool:
-        if not is_refused:
-            return kustomizer.applied(revision)(item)
-        ready = conditions.get(item.status.conditions, meta.READY) if item else None
-        attempted = item.status.last_attempted_revision if item else ""
-        return ready is not None and ready.status == "False" and attempted == revision
 
-    return is_settled
+@pytest.mark.parametrize("folder", record.folders(), ids=lambda each: each.name)
+def test_fleet_shows_what_flux_showed(place: Place, folder: Path) -> None:
+    expected = differences.applied(folder.name, record.read(folder))
+    fleet = Fleet(folder, place.connection, place.git)
+    for stage in fleet.stages:
+        fleet.push(stage)
+        assert shown(fleet, expected[stage]) == expected[stage]
+        fleet.turned()
+    assert fleet.end() == expected["left"]
 
 
-async def push(world: World, fleet: Path, folder: str, names: list[str]) -> dict[str, Any]:
-    """Push files, wait until all have dealt with them, and return what is shown."""
-    files = await asyncio.to_thread(fleets.files, fleet / folder, world.namespace)
-    await world.push(files)
-    for name in names:
-        is_refused = name in REFUSED.get(fleet.name, ())
-        await world.until(name, settled(world.revision, is_refused=is_refused))
-    found = await fleets.shown(world, names)
-    world.events.clear()
+def shown(fleet: Fleet, expected: JsonObject) -> Any:
+    """Return what is shown as soon as it is what was expected, or at last."""
+    found: JsonObject = {}
+
+    def is_expected() -> bool:
+        found.clear()
+        if fleet.is_settled():
+            found.update(fleet.shown())
+        return found == expected
+
+    try:
+        estate.until(is_expected, fleet.folder.name)
+    except TimeoutError:
+        return found or fleet.described()
     return found
-
-
-@pytest.mark.parametrize("fleet", FLEETS, ids=lambda each: each.name)
-async def test_fleet_shows_what_was_recorded(world: World, fleet: Path) -> None:
-    specs = fleets.specs(fleet, world.namespace)
-    await world.put("Secret", "sops", None, **{"age.agekey": fleets.AGE.identity})
-    for name, spec in specs.items():
-        await world.kustomize(name, **spec)
-    found = {"repo": await push(world, fleet, "repo", list(specs))}
-    if (fleet / "then").is_dir():
-        found["then"] = await push(world, fleet, "then", list(specs))
-    for name in specs:
-        await world.delete(name)
-    for name in specs:
-        await world.until(name, kustomizer.gone)
-    file = fleet / "expected.json"
-    if os.environ.get("GITOPSD_RECORD"):
-        options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
-        await asyncio.to_thread(file.write_bytes, orjson.dumps(found, option=options))
-    assert found == orjson.loads(await asyncio.to_thread(file.read_bytes))

@@ -36,7 +36,7 @@ async def reject(world: World, files: Files, reason: str, *, path: str = "bad", 
     await world.push({f"bad/{name}": text for name, text in files.items()})
     await world.kustomize("bad", path=path, retryInterval="1h", **spec)
     item = await world.until("bad", failed(reason))
-    assert item.status.observed_generation <= 0
+    assert item.status.observed_generation == -1
     await world.until("good", applied(world.revision))
     errors = [event for event in world.events if event.severity == "error"]
     assert errors

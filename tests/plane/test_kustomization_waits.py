@@ -109,7 +109,7 @@ async def test_wait_ends_when_the_object_becomes_healthy(world: World, namespace
     await world.kustomize("apps", wait=True, timeout="5m")
     item = await world.until_shown("apps", waiting)
     assert ready(item).status == "Unknown"
-    assert item.status.observed_generation <= 0
+    assert item.status.observed_generation == -1
     assert world.controller.waiting() == 1
     assert world.controller.active() == 0
     await report(world, "d", "Ready")
