@@ -339,8 +339,8 @@ class Transport:
                 f"the certificate of {server} is not accepted: {error.certificate_error}"
             )
         if isinstance(error, aiohttp.ClientConnectorError):
-            number = error.os_error.errno
-            reason = os.strerror(number) if number and number > 0 else str(error.os_error)
+            number, text = error.os_error.errno, error.os_error.strerror or str(error.os_error)
+            reason = os.strerror(number) if number and number > 0 else text
             return errors.Unreachable(f"cannot connect to {server}: {reason.lower()}")
         if isinstance(error, _LOST):
             return _ConnectionLost(f"{server} closed the connection")

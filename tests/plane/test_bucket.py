@@ -12,24 +12,14 @@ import pytest
 import trustme
 
 from sources.bucket import listing
-from tests.support import clouds, disk, faults, forwarder, reconciling
+from tests.support import clouds, disk, faults, forwarder
 from tests.support.bucketsource import BucketSource
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from devcluster.access import Access
     from tests.support import s3
     from tests.support.reconciling import Desk
 
 EMPTY = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
-
-
-@pytest.fixture
-async def desk(cluster: Access, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with reconciling.running(cluster, tmp_path) as each:
-        yield each
 
 
 @pytest.fixture
@@ -146,11 +136,11 @@ async def test_deletion_removes_what_was_stored(source: BucketSource) -> None:
     folder = source.file.parent
     memory = source.desk.context.data_dir / "buckets" / source.namespace / "fleet"
     assert memory.is_file()
-    await source.desk.delete(source.KIND, source.namespace, "fleet")
+    await source.desk.delete(source.kind, source.namespace, "fleet")
     await source.reconcile()
     assert not folder.exists()
     assert not memory.exists()
-    assert await source.desk.names(source.namespace, source.KIND) == []
+    assert await source.desk.names(source.namespace, source.kind) == []
 
 
 # Bad input --------------------------------------------------------------------------------------

@@ -19,27 +19,17 @@ from reconcilers import steps
 from reconcilers.source import reconciler
 from runtime.errors import TransientError
 from sources import git, gitref
-from tests.support import api, reconciling
+from tests.support import api, disk
 from tests.support.gitsource import Source
-from tests.support.room import room
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from devcluster.access import Access
     from devcluster.gitrepo import Repo
     from tests.support.reconciling import Desk
 
 FINALIZER = "finalizers.fluxcd.io"
 PREFIX = "failed to checkout and determine revision: "
-
-
-@pytest.fixture
-async def desk(cluster: Access, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with reconciling.running(cluster, tmp_path) as each:
-        yield each
-        await asyncio.to_thread(each.context.git.close)
 
 
 @pytest.fixture
@@ -385,7 +375,7 @@ async def test_full_disk_keeps_the_artifact_and_is_recovered_from(
     remote = git.Repository(source.server.url("fleet"), timeout_s=60)
     fetcher = source.desk.context.git
     await fetcher.fetch(remote, reference, await fetcher.resolve(remote, reference))
-    with room(50_000):
+    with disk.full(50_000):
         await source.fails()
     assert source.conditions["StorageOperationFailed"] == (
         "True",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from typing import TYPE_CHECKING, Any
 
@@ -10,25 +9,14 @@ import pytest
 
 from devcluster.gitrepo import git as run_git
 from runtime.errors import TerminalError, TransientError, WaitingError
-from tests.support import reconciling, signing
+from tests.support import signing
 from tests.support.gitsource import Source
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from devcluster.access import Access
     from devcluster.gitrepo import Repo
     from devcluster.gitserver import GitServer
     from tests.support.reconciling import Desk
     from tests.support.signing import Signer
-
-
-@pytest.fixture
-async def desk(cluster: Access, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with reconciling.running(cluster, tmp_path) as each:
-        yield each
-        await asyncio.to_thread(each.context.git.close)
 
 
 @pytest.fixture

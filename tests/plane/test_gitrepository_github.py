@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,14 +10,13 @@ from devcluster.gitserver import GitServer
 from runtime.errors import TerminalError
 from sources.auth.errors import CredentialsError
 from sources.auth.machine_app import MachineApp
-from tests.support import github, reconciling
+from tests.support import github
 from tests.support.gitsource import Source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from devcluster.access import Access
     from tests.support.github import GitHub
     from tests.support.reconciling import Desk
 
@@ -30,13 +28,6 @@ async def hub() -> AsyncIterator[GitHub]:
     async with github.running() as each:
         each.install(7, "acme")
         yield each
-
-
-@pytest.fixture
-async def desk(cluster: Access, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with reconciling.running(cluster, tmp_path) as each:
-        yield each
-        await asyncio.to_thread(each.context.git.close)
 
 
 @pytest.fixture

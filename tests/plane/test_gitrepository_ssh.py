@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from runtime.errors import TerminalError
-from tests.support import gitssh, reconciling
+from tests.support import gitssh
 from tests.support.gitsource import Source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from devcluster.access import Access
     from devcluster.gitserver import GitServer
     from tests.support.gitssh import Server
     from tests.support.reconciling import Desk
-
-
-@pytest.fixture
-async def desk(cluster: Access, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with reconciling.running(cluster, tmp_path) as each:
-        yield each
-        await asyncio.to_thread(each.context.git.close)
 
 
 @pytest.fixture

@@ -10,24 +10,16 @@ import pytest
 from api.charts import HelmChart, HelmRepository
 from kube import manifests
 from runtime.errors import TerminalError, TransientError, WaitingError
-from tests.support import chartserver, helming, reconciling
+from tests.support import chartserver, helming
 from tests.support.chartsource import CHART, GIT, World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
-    from devcluster.access import Access
     from tests.support.chartserver import ChartServer
     from tests.support.reconciling import Desk
 
 IN_GIT = helming.below("charts/web", helming.chart())
-
-
-@pytest.fixture
-async def desk(cluster: Access, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with reconciling.running(cluster, tmp_path) as each:
-        yield each
 
 
 @pytest.fixture

@@ -22,10 +22,8 @@ from tests.support.ocisource import NAME, Source
 from tests.support.registry import LOGIN, Layer, Registry, tarball
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
-    from devcluster.access import Access
     from tests.support.reconciling import Desk
 
 FINALIZER = "finalizers.fluxcd.io"
@@ -41,12 +39,6 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A registry over TLS that wants a login."""
     with Registry(tmp_path_factory.mktemp("locked"), login=True, tls=True) as each:
-        yield each
-
-
-@pytest.fixture
-async def desk(cluster: Access, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with reconciling.running(cluster, tmp_path) as each:
         yield each
 
 

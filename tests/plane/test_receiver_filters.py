@@ -13,20 +13,9 @@ from api.source import GitRepository
 from reconcilers.filters import Call
 from reconcilers.receiver import Endpoint, ReceiverReconciler
 from runtime.errors import TerminalError
-from tests.support import reconciling
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from devcluster.access import Access
     from tests.support.reconciling import Desk
-
-
-@pytest.fixture
-async def desk(cluster: Access, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with reconciling.running(cluster, tmp_path) as each:
-        yield each
 
 
 def hook(namespace: str, *resources: dict[str, Any], whole: str = "") -> dict[str, Any]:

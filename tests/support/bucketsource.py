@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from api.bucket import Bucket
-from kube import errors
 from reconcilers import bucket
-from tests.support import gitsource
+from tests.support.written import Written
 
 if TYPE_CHECKING:
     from tests.support.reconciling import Desk
     from tests.support.s3 import BucketBox
 
 
-class BucketSource(gitsource.Source):
+class BucketSource(Written):
     """The Bucket ``fleet`` of a test, and the Secret ``keys`` with its credentials."""
 
-    KIND = Bucket
-
     def __init__(self, desk: Desk, box: BucketBox, namespace: str) -> None:
-        self.desk, self.box, self.namespace, self.name = desk, box, namespace, "fleet"
-        self.reconciler = bucket.reconciler(desk.context)
-        self.live = {}
+        super().__init__(desk, Bucket, bucket.reconciler(desk.context), namespace)
+        self.box = box
 
     async def secret(self, name: str = "keys", **data: str) -> None:
         """Write a Secret; the keys of the server's user where nothing else is given."""
@@ -47,20 +42,4 @@ class BucketSource(gitsource.Source):
             "secretRef": {"name": "keys"},
         }
         given = {key: value for key, value in (base | spec).items() if value is not None}
-        await self.desk.create(
-            {
-                "apiVersion": Bucket.api_version(),
-                "kind": Bucket.KIND,
-                "metadata": {
-                    "name": "fleet",
-                    "namespace": self.namespace,
-                    "annotations": annotations or {},
-                },
-                "spec": given,
-            }
-        )
-
-    async def read(self) -> None:
-        """Read what became of it."""
-        with suppress(errors.NotFound):
-            self.live = await self.desk.live(Bucket, self.namespace, "fleet")
+        await self.write(given, annotations)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
+from api import meta
 from api.meta import ObjectRef
 from kube import auth, inventory, normalise, prune
 from kube.apply import Applier, ApplyOptions
@@ -39,12 +40,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from devcluster.access import Access
-    from kube.changes import ChangeSet
+    from kube.changes import Action, ChangeSet
     from kube.ledger import Drift
     from kube.objects import JsonObject
 
 CONFIG_MAPS = Resource(GVK("", "v1", "ConfigMap"), "configmaps", is_namespaced=True)
 OWNER = ObjectRef("test", "Kustomization", "flux-system", "apps")
+AT_INTERVAL = ApplyOptions(at_interval=True)
 
 
 class LaterClock(SystemClock):
@@ -243,3 +245,51 @@ def version_of(raw: bytes) -> int:
 def entries(objects: Iterable[JsonObject]) -> list[tuple[ObjectId, str]]:
     """Return the inventory of some manifests."""
     return [(ObjectId.of(each), GVK.of(each).version) for each in objects]
+
+
+def definition(group: str, kind: str) -> JsonObject:
+    """Return the definition of a namespaced kind whose spec has a size."""
+    plural = f"{kind.lower()}s"
+    spec = {"type": "object", "properties": {"size": {"type": "integer"}}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}},
+                }
+            ],
+        },
+    }
+
+
+def annotated(obj: JsonObject, **annotations: str) -> JsonObject:
+    """Give a manifest annotations ``ssa``, ``reconcile`` or ``force`` of Flux; return it."""
+    keys = {"ssa": meta.SSA, "reconcile": meta.RECONCILE, "force": meta.FORCE}
+    obj["metadata"]["annotations"] = {keys[key]: value for key, value in annotations.items()}
+    return obj
+
+
+def actions(changes: ChangeSet) -> list[Action]:
+    """Return what an apply did to each object."""
+    return [change.action for change in changes]
+
+
+async def patch(plant: Plant, namespace: str, name: str, body: object, *, by: str) -> bytes:
+    """Change a ConfigMap as another manager."""
+    return await plant.client.patch(CONFIG_MAPS, namespace, name, orjson.dumps(body), manager=by)
+
+
+async def data(plant: Plant, namespace: str, name: str) -> dict[str, str]:
+    """Return what a live ConfigMap says."""
+    live = await plant.client.get(CONFIG_MAPS, namespace, name)
+    found: dict[str, str] = live.get("data", {})
+    return found

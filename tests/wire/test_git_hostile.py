@@ -16,8 +16,7 @@ from sources import git, gitclient, giterrors, gitmirror, gitref, gitstore
 from sources.auth.basic import Credentials
 from sources.auth.tls import Trust
 from sources.gitpack import Limits
-from tests.support import gitfetch, gitssh
-from tests.support.room import room
+from tests.support import disk, gitfetch, gitssh
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -248,7 +247,7 @@ async def test_full_disk_leaves_nothing_half_written_and_is_recovered_from(
         await fetching.commit(repository)
         sha = repo.push({"random": os.urandom(200_000)})
         candidate = await fetching.fetcher.resolve(repository, gitfetch.MAIN)
-        with room(100_000), pytest.raises(giterrors.GitOperationError, match="File too large"):
+        with disk.full(100_000), pytest.raises(giterrors.GitOperationError, match="File too large"):
             await fetching.fetcher.fetch(repository, gitfetch.MAIN, candidate)
         assert not list((tmp_path / "stores").rglob("receiving-*"))
         assert not list((tmp_path / "stores").rglob("tmp*"))

@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import random
+from typing import TYPE_CHECKING
 
 import looptime
 import pytest
 
+from runtime.controller import Controller
 from runtime.metrics import Metrics
+from runtime.workqueue import WorkQueue
+from tests.support.widgets import Widgets
+
+if TYPE_CHECKING:
+    from api.meta import ObjectRef
+    from runtime.clock import Clock
 
 START = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 
@@ -49,3 +57,26 @@ def metrics() -> Metrics:
 @pytest.fixture
 def rng() -> random.Random:
     return random.Random(7)
+
+
+@pytest.fixture
+def widgets() -> Widgets:
+    return Widgets()
+
+
+@pytest.fixture
+def queue() -> WorkQueue[ObjectRef]:
+    return WorkQueue()
+
+
+@pytest.fixture
+def controller(
+    widgets: Widgets,
+    queue: WorkQueue[ObjectRef],
+    clock: Clock,
+    metrics: Metrics,
+    rng: random.Random,
+) -> Controller:
+    return Controller(
+        widgets, queue, cluster="home", concurrency=2, clock=clock, metrics=metrics, rng=rng
+    )
