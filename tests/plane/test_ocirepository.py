@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-import resource
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ from api.oci import OCIRepository
 from devcluster import toolcache
 from runtime.errors import TerminalError, TransientError
 from sources.oci import manifests
-from tests.support import cosigning, keyless, reconciling
+from tests.support import cosigning, disk, keyless, reconciling
 from tests.support.ocisource import NAME, Source
 from tests.support.registry import LOGIN, Layer, Registry, tarball
 
@@ -56,17 +54,6 @@ def writes(counts: dict[str, int]) -> dict[str, int]:
     """Leave out the one GET by which the test itself looks at the object."""
     assert counts.pop("get", 0) == 1
     return counts
-
-
-@contextmanager
-def full_disk(limit: int) -> Iterator[None]:
-    """Have the system refuse every file of this process that grows beyond some bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 async def test_first_pull_stores_an_artifact_and_reports_it(source: Source) -> None:
@@ -362,7 +349,7 @@ async def test_full_disk_leaves_nothing_half_written_and_recovers(
     await source.reconcile()
     before, folder = source.artifact, source.file.parent
     digest = source.push(files={"app.yaml": text})
-    with full_disk(1_000_000):
+    with disk.full(1_000_000):
         await source.fails()
     status, reason, message = source.conditions["Ready"]
     assert (status, reason) == ("False", "ArchiveOperationFailed")

@@ -33,7 +33,6 @@ from kube.objects import GVK, Resource
 from kube.references import References
 from kube.remotes import Remotes, Services
 from kube.tracker import Tracker
-from reconcilers import referenced, targets, triggers
 from reconcilers.context import ClusterContext, ReconcileSettings, Tools
 from reconcilers.kustomization.reconciler import KustomizationReconciler
 from runtime import conditions, workqueue
@@ -44,17 +43,15 @@ from runtime.limits import Processes, Threads
 from runtime.metrics import Metrics
 from sources import tree as trees
 from sources.storage import Owner, Storage
-from tests.support import api, encrypting, reconciling
+from tests.support import api, encrypting, reconciling, wiring
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from api.kustomize import Kustomization
-    from api.source import GitRepository
     from devcluster.access import Access
-    from kube.ledger import Drift
-    from kube.objects import JsonObject, ObjectId
+    from kube.objects import JsonObject
 
 KUSTOMIZATIONS = Resource(
     GVK(meta.KUSTOMIZE_GROUP, "v1", "Kustomization"), "kustomizations", is_namespaced=True
@@ -297,24 +294,6 @@ class World:
         }
 
 
-class _Finished:
-    """Hears from a queue when a run has ended; a `runtime.workqueue.QueueObserver`."""
-
-    def __init__(self, news: asyncio.Event) -> None:
-        self._news = news
-
-    def added(self) -> None:
-        """Say nothing."""
-
-    def started(self, waited_s: float) -> None:
-        """Say nothing."""
-
-    def finished(self, took_s: float) -> None:
-        """Say that there is news."""
-        del took_s
-        self._news.set()
-
-
 @asynccontextmanager
 async def running(
     cluster: Access,
@@ -436,7 +415,7 @@ async def _world(
         settings=settings or ReconcileSettings(),
     )
     news = asyncio.Event()
-    queue: workqueue.WorkQueue[meta.ObjectRef] = workqueue.WorkQueue(_Finished(news))
+    queue: workqueue.WorkQueue[meta.ObjectRef] = workqueue.WorkQueue(wiring.Finished(news))
     tracker.on_drift = lambda owner, obj, _drift: context.wake(owner, f"drift of {obj}")
     reconciler = KustomizationReconciler(context, rng)
     controller = Controller(
@@ -449,46 +428,8 @@ async def _world(
         rng=rng,
     )
     world = World(cluster, namespace, context, reconciler, controller, queue, news=news)
-    _wire(world, bus)
+    wiring.wire(world, bus)
     return world
-
-
-def _wire(world: World, bus: EventBus) -> None:
-    context = world.context
-
-    def wake(ref: meta.ObjectRef, cause: str) -> None:
-        world.wakes.append((ref, cause))
-        world.news.set()
-        world.controller.wake(ref, cause)
-
-    def changed(old: Kustomization | None, new: Kustomization | None) -> None:
-        world.news.set()
-        everything = context.kustomizations.items()
-        for ref, cause in triggers.on_kustomization("test", old, new, everything):
-            wake(ref, cause)
-        if new is not None:
-            context.references.refer(new.ref("test"), referenced.of(new))
-        elif old is not None:
-            context.references.drop(old.ref("test"))
-            targets.forget(context, old.ref("test"))
-
-    def announced(old: GitRepository | None, new: GitRepository | None) -> None:
-        for ref, cause in triggers.on_source("test", old, new, context.kustomizations.items()):
-            wake(ref, cause)
-
-    def drifted(owner: meta.ObjectRef, obj: ObjectId, drift: Drift) -> None:
-        context.tracker.on_drift(owner, obj, drift)
-
-    def publish(event: Event) -> None:
-        world.events.append(event)
-        world.news.set()
-
-    context.wake = context.references.wake = wake
-    context.remotes.wake = wake
-    context.remotes.on_drift = drifted
-    context.kustomizations.subscribe(changed)
-    context.gitrepositories.subscribe(announced)
-    bus.publish = publish  # type: ignore[method-assign]  # every event, without a task
 
 
 def applied(revision: str) -> Callable[[Kustomization | None], bool]:
