@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
 import pytest
+import yaml
 
 from api import meta
 from api.charts import HelmChart
@@ -171,6 +173,37 @@ async def test_records_are_kept_in_the_namespace_that_is_named(
     assert world.history("demo") == []
 
 
+async def test_a_config_map_tells_the_way_to_another_cluster(
+    world: World, cluster: Access, namespace: str
+) -> None:
+    there = yaml.safe_load(await world.context.threads.run(cluster.kubeconfig.read_text))
+    server = there["clusters"][0]["cluster"]
+    told = await world.context.client.get_raw("/.well-known/openid-configuration")
+    way = {
+        "provider": "generic",
+        "address": server["server"],
+        "ca.crt": base64.b64decode(server["certificate-authority-data"]).decode(),
+        "serviceAccountName": "deployer",
+        "audiences": orjson.loads(told)["issuer"],
+    }
+    await world.put("ConfigMap", "way", **way)
+    await world.release("demo", kubeConfig={"configMapRef": {"name": "way"}})
+    await world.until_shown("demo", releaser.shows(meta.READY, "False"))
+    for arguments in (
+        ("serviceaccount", "deployer"),
+        (
+            *("rolebinding", "deployer", "--clusterrole=cluster-admin"),
+            f"--serviceaccount={namespace}:deployer",
+        ),
+    ):
+        await world.context.threads.run(
+            cluster.kubectl, "create", *arguments, "--namespace", namespace
+        )
+    await world.annotate("demo", requestedAt="now")
+    await world.until("demo", ready)
+    assert world.history("demo") == [(1, "deployed")]
+
+
 # How an action is carried out -------------------------------------------------------------------
 
 
@@ -231,6 +264,24 @@ async def test_a_failed_upgrade_is_uninstalled_where_that_is_asked_for(world: Wo
     item = await world.until("demo", ready)
     assert (item.status.history[0].version, item.status.history[0].action) == (1, "install")
     assert item.status.history[0].chart_version.startswith("2.0.0")
+
+
+@pytest.mark.parametrize("mark", ["resetAt", "forceAt"])
+async def test_a_release_without_attempts_left_is_tried_again_when_that_is_asked_for(
+    world: World, mark: str
+) -> None:
+    rule = {"apiVersion": "v1", "kind": "ConfigMap", "current": "true", "failed": "true"}
+    await world.release("demo", healthCheckExprs=[rule])
+    await world.until("demo", stalled("RetriesExceeded"))
+    await world.annotate("demo", requestedAt="1")
+    await world.until("demo", lambda each: each.status.last_handled_reconcile_at == "1")  # type: ignore[union-attr]
+    assert world.history("demo") == [(1, "failed")]
+    await world.annotate("demo", requestedAt="2", **{mark: "2"})
+    item = await world.until("demo", lambda each: each.status.last_handled_reconcile_at == "2")  # type: ignore[union-attr]
+    assert world.history("demo") == [(1, "failed"), (2, "failed")]
+    assert item.status.upgrade_failures == 1
+    handled = (item.status.last_handled_reset_at, item.status.last_handled_force_at)
+    assert handled == (("2", "") if mark == "resetAt" else ("", "2"))
 
 
 async def test_only_the_chosen_tests_run(world: World) -> None:

@@ -204,17 +204,18 @@ async def test_health_of_custom_kinds_is_read_by_expressions(world: World) -> No
     await world.until("demo", at_revision(2))
 
 
+@pytest.mark.parametrize("install", [{}, {"serverSideApply": False}])
 async def test_a_release_in_another_cluster_has_everything_there(
-    world: World, cluster: Access, namespace: str
+    world: World, cluster: Access, install: dict[str, Any]
 ) -> None:
     await world.put("Secret", "way", value=cluster.kubeconfig.read_text())
     await world.push(helmcharts.pack("demo"))
-    away = {"secretRef": {"name": "way"}}
+    away = {"kubeConfig": {"secretRef": {"name": "way"}}, "install": install}
     detection = {"mode": "enabled"}
-    await world.release("demo", kubeConfig=away, driftDetection=detection)
+    await world.release("demo", **away, driftDetection=detection)
     await world.until("demo", ready)
     assert world.history("demo") == [(1, "deployed")]
-    await world.release("demo", kubeConfig=away, driftDetection=detection, values={"text": "b"})
+    await world.release("demo", **away, driftDetection=detection, values={"text": "b"})
     await world.until("demo", at_revision(2))
     assert (await world.live("ConfigMap", "demo"))["data"]["text"] == "b"
     resource = await world.context.discovery.resource(GVK("", "v1", "ConfigMap"))
