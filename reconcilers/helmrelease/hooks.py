@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kube.objects import JsonObject, Resource
     from reconcilers.helmrelease.attempt import Attempt
     from reconcilers.helmrelease.bundle import Owner
+    from reconcilers.helmrelease.waiting import HookRules
 
 BEFORE_CREATION: Final = "before-hook-creation"
 ON_SUCCESS: Final = "hook-succeeded"
@@ -62,6 +63,8 @@ class Setting:
     """How long each may take."""
     find_news: Callable[[], str | None]
     """Names what is newer than this run, if anything is."""
+    rules: HookRules
+    """Who judges whether a hook is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,7 @@ async def _execute(setting: Setting, made: _Made, *, creates: bool) -> None:
     else:
         await client.apply(made.resource, body, at.namespace, at.name, manager=meta.HELM_MANAGER)
     checked = Checked(at, version, expires)
-    await waiting.healthy(attempt, [checked], waiting.HOOKS, setting.timeout_s, setting.find_news)
+    await waiting.healthy(attempt, [checked], setting.rules, setting.timeout_s, setting.find_news)
 
 
 async def _remove(setting: Setting, made: _Made) -> None:

@@ -176,8 +176,9 @@ class Revision:
         if not self.terms.has_hooks or not hooks.of(self.record, event):
             return
         ground.log(f"running {event} hooks")
+        rules = waiting.HookRules(ground.rules)
         setting = hooks.Setting(
-            ground.attempt, ground.owner, self.terms.timeout_s, ground.find_news
+            ground.attempt, ground.owner, self.terms.timeout_s, ground.find_news, rules
         )
         self.record = await hooks.run(setting, self.record, event)
 

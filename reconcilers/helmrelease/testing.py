@@ -8,7 +8,7 @@ import msgspec
 
 from api import meta
 from reconcilers.helmrelease import history as histories
-from reconcilers.helmrelease import hooks, policy, records, words
+from reconcilers.helmrelease import hooks, policy, records, waiting, words
 from reconcilers.helmrelease import terms as all_terms
 from reconcilers.helmrelease.decision import Action
 from reconcilers.helmrelease.release import FAILURES, NothingRecorded
@@ -50,7 +50,8 @@ async def test(work: Work) -> None:
     filters = work.spec.test.filters if work.spec.test else ()
     selected = chosen(hooks.of(last, _EVENT), filters)
     limit_s = all_terms.of(work.spec, Action.TEST).timeout_s
-    setting = hooks.Setting(attempt, work.owner, limit_s, work.find_news)
+    rules = waiting.HookRules(work.rules)
+    setting = hooks.Setting(attempt, work.owner, limit_s, work.find_news, rules)
     work.log(f"running {len(selected)} test(s)")
     failure = ""
     try:

@@ -43,7 +43,8 @@ async def uninstall(ground: Ground, action: Action | None = None) -> bool:
     if last is None or last.status == record.UNINSTALLED:
         return False
     terms, attempt = all_terms.of_uninstall(ground.spec), ground.attempt
-    setting = hooks.Setting(attempt, ground.owner, terms.timeout_s, _no_news)
+    rules = waiting.HookRules(ground.rules)
+    setting = hooks.Setting(attempt, ground.owner, terms.timeout_s, _no_news, rules)
     last = records.uninstalling(last, attempt.context.clock.now())
     await ground.storage.update(last)
     if terms.has_hooks:

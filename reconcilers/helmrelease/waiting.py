@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from kube import errors, health, pool
 from kube.health import Health, State
-from kube.health_rules import HealthRules
+from kube.health_rules import KSTATUS, HealthRules
 from kube.objects import GVK
 from reconcilers.kustomization import health as health_waits
 from reconcilers.kustomization.health import Checked, Seen
@@ -63,19 +63,26 @@ class LegacyRules(HealthRules):
 
 
 class HookRules(HealthRules):
-    """Judges hooks: Jobs and Pods by completion, everything else is well once it is there."""
+    """Judges hooks: Jobs and Pods by completion, everything else is well once it is there.
+
+    Args:
+        custom: the release's own rules, which come first.
+    """
+
+    def __init__(self, custom: HealthRules = KSTATUS) -> None:
+        super().__init__()
+        self._custom = custom
 
     def assess(self, obj: JsonObject, now: dt.datetime) -> Health:
         """Judge an object; see `kube.health.assess`."""
         gvk = GVK.of(obj)
+        if self._custom.has_rule(gvk.group, gvk.kind):
+            return self._custom.assess(obj, now)
         if (gvk.group, gvk.kind) == ("batch", "Job"):
             return health.assess(obj, now)
         if (gvk.group, gvk.kind) == ("", "Pod"):
             return _completed(obj)
         return health.CURRENT
-
-
-HOOKS: Final = HookRules()
 
 
 def _completed(pod: JsonObject) -> Health:

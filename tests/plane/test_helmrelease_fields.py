@@ -240,6 +240,27 @@ async def test_the_legacy_strategy_waits_for_few_kinds(world: World) -> None:
     await world.until("demo", at_revision(2))
 
 
+async def test_hooks_of_custom_kinds_are_waited_for_by_their_expressions(world: World) -> None:
+    marks = 'annotations: {helm.sh/hook: "pre-install,test"}'
+    hook = f"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: hook, {marks}}}}}"
+    await push(world, hook=hook)
+    rule = {"apiVersion": "v1", "kind": "ConfigMap", "current": "data.is == 'done'"}
+    spec: dict[str, Any] = {"healthCheckExprs": [rule], "install": {"disableWait": True}}
+    await world.release("demo", **spec, test={"enable": True})
+    for _ in ("pre-install", "test"):
+        await world.holds_soon(lambda: is_unfinished(world, "hook"))
+        await world.patch(CONFIG_MAPS, "hook", {"data": {"is": "done"}})
+    item = await world.until("demo", ready)
+    assert condition(item, meta.READY)[1] == "TestSucceeded"
+
+
+async def is_unfinished(world: World, name: str) -> bool:
+    try:
+        return "data" not in await world.live("ConfigMap", name)
+    except errors.NotFound:
+        return False
+
+
 async def test_what_a_failed_upgrade_created_is_deleted_where_that_is_asked_for(
     world: World,
 ) -> None:

@@ -9,9 +9,11 @@ import orjson
 import pytest
 
 from api import meta
+from api.kustomize import HealthCheckExpr
 from kube import errors
 from kube.fielddiff import MISSING, Change
 from kube.health import State
+from kube.health_rules import HealthRules
 from kube.helm import record
 from kube.objects import GVK, ObjectId, PartialMeta, Resource
 from reconcilers.helmrelease import bundle, waiting
@@ -161,7 +163,16 @@ def pod(phase: str) -> dict[str, Any]:
     ],
 )
 def test_hooks_are_judged_by_completion(obj: dict[str, Any], state: State) -> None:
-    assert waiting.HOOKS.assess(obj, NOW).status is state
+    assert waiting.HookRules().assess(obj, NOW).status is state
+
+
+def test_a_hook_of_a_custom_kind_is_judged_by_its_expressions() -> None:
+    rule = HealthCheckExpr(api_version="example.com/v1", kind="Thing", current="status.ok")
+    rules = waiting.HookRules(HealthRules([rule]))
+    thing = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {}}
+    assert rules.assess(thing | {"status": {"ok": False}}, NOW).status is State.IN_PROGRESS
+    assert rules.assess(thing | {"status": {"ok": True}}, NOW).status is State.CURRENT
+    assert rules.assess(pod("Running"), NOW).status is State.IN_PROGRESS
 
 
 def custom(status: str) -> dict[str, Any]:
