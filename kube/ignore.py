@@ -40,6 +40,7 @@ _EVERYTHING: Final = selectors.Selector(())
 @dataclass(frozen=True, slots=True)
 class _Rule:
     pointers: tuple[Pointer, ...]
+    is_whole: bool
     names: tuple[tuple[str, re.Pattern[str]], ...]
     labels: selectors.Selector
     annotations: selectors.Selector
@@ -70,6 +71,7 @@ class Rules:
         self._rules = [
             _Rule(
                 tuple(pointer for path in rule.paths if (pointer := parse(path))),
+                "" in rule.paths,
                 tuple(_patterns(rule.target)),
                 _labels("label", rule.target.label_selector if rule.target else ""),
                 _labels("annotation", rule.target.annotation_selector if rule.target else ""),
@@ -93,6 +95,17 @@ class Rules:
             for rule in self._rules
             if rule.may_select(desired) and rule.selects(obj)
             for pointer in rule.pointers
+        )
+
+    def excludes(self, desired: Desired, obj: JsonObject) -> bool:
+        """Whether one object is ignored as a whole, by a pointer to the document.
+
+        Args:
+            desired: the object's names.
+            obj: its manifest.
+        """
+        return any(
+            rule.is_whole and rule.may_select(desired) and rule.selects(obj) for rule in self._rules
         )
 
 

@@ -12,6 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+import orjson
+
 from api import meta
 from kube import errors, examine, fielddiff, plain, pool, preview
 from kube.apply import ApplyError, ApplyOptions
@@ -158,7 +160,7 @@ async def _suspects(
     wanted = None if only is None else frozenset(only)
     unknown: list[Target] = []
     for each in applied.desired:
-        if each.id in applied.unchecked:
+        if each.id in applied.unchecked or _is_ignored(session, each):
             continue
         target = await _located(attempt, session, each)
         if target is None or (wanted is not None and target.desired.id not in wanted):
@@ -177,6 +179,14 @@ async def _suspects(
 
     await pool.each(unknown, ask)
     return found
+
+
+def _is_ignored(session: Session, desired: Desired) -> bool:
+    """Whether a rule leaves the whole object to others."""
+    rules = session.rules
+    if rules is None or not rules.may_select(desired):
+        return False
+    return rules.excludes(desired, orjson.loads(session.reader.read(desired)))
 
 
 async def _located(attempt: Attempt, session: Session, desired: Desired) -> Target | None:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from api import meta
-from kube import references
+from kube import errors, references
 from kube.client import JSON_PATCH
 from tests.support import helmcharts, releaser
 from tests.support.releaser import condition, ready
@@ -156,6 +156,22 @@ async def test_ignored_fields_are_left_alone_and_no_others(world: World) -> None
     await world.event("DriftCorrected")
     await world.idle()
     assert await data_of(world) == {"k": "v", "free": "mine"}
+
+
+async def test_an_object_that_is_ignored_as_a_whole_is_left_alone(
+    world: World, namespace: str
+) -> None:
+    rule = {"paths": [""], "target": {"kind": "ConfigMap"}}
+    await world.release("demo", driftDetection={"mode": "enabled", "ignore": [rule]})
+    item = await world.until("demo", ready)
+    await edit(world, k="edited")
+    await world.context.client.delete(references.RESOURCES[references.SECRET], namespace, "s")
+    await world.event("DriftCorrected", f"Secret/{namespace}/s created")
+    await world.context.client.delete(CONFIG_MAPS, namespace, "a")
+    world.engine.wake(item.ref("test"), "interval")
+    await world.idle()
+    with pytest.raises(errors.NotFound):
+        await world.live("ConfigMap", "a")
 
 
 async def test_an_object_may_ask_to_be_left_out(world: World, namespace: str) -> None:

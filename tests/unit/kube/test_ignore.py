@@ -86,6 +86,22 @@ def test_selector_that_is_none_is_refused(target: dict[str, str], message: str) 
         rules("/spec", **target)
 
 
+@pytest.mark.parametrize(
+    ("paths", "name", "excludes"),
+    [
+        (("",), "web", True),
+        (("/spec", ""), "web", True),
+        (("",), "api", False),
+        (("/spec",), "web", False),
+    ],
+)
+def test_pointer_to_the_document_excludes_an_object(
+    paths: tuple[str, ...], name: str, excludes: bool
+) -> None:
+    obj = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}}
+    assert rules(*paths, name=name).excludes(describe(obj, b""), obj) is excludes
+
+
 def test_malformed_pointer_has_no_effect() -> None:
     assert pointers(rules("spec", "")) == ()
 
