@@ -37,9 +37,12 @@ class Moment(enum.Enum):
     OBJECTS = "while objects were applied"
     POST = "while the last hook ran"
     DONE = "once the record was final"
+    ROLLBACK = "once a rollback had begun"
 
 
-OF_RELEASE: Final = tuple(Moment)
+OF_RELEASE: Final = tuple(each for each in Moment if each is not Moment.ROLLBACK)
+OF_FAILURE: Final = (Moment.ROLLBACK,)
+"""The moment that is waited for where an upgrade fails."""
 OF_REMOVAL: Final = (Moment.CLOCK, Moment.RECORD, Moment.PRE, Moment.POST)
 """The moments that an uninstall has."""
 
@@ -91,6 +94,8 @@ class Moments:
                 return self.helm(operation)
             case Moment.RECORD:
                 self._follow(RECORDS, is_under_way, operation)
+            case Moment.ROLLBACK:
+                self._follow(RECORDS, lambda item: status_of(item) == "pending-rollback", operation)
             case Moment.DONE:
                 self._follow(RECORDS, lambda item: _is_final(item, operation), operation)
             case Moment.PRE | Moment.POST:

@@ -54,11 +54,14 @@ class Plan:
         meanwhile: what changes before the daemon is back: ``values``, ``chart``, ``deletion``,
             or nothing.
         victim: ``daemon`` or ``helm``.
+        fails: whether the last hook of what is released fails, and the release is rolled back; to
+            be mended by values meanwhile.
     """
 
     action: str
     meanwhile: str = ""
     victim: str = "daemon"
+    fails: bool = False
 
 
 PLANS: Final = (
@@ -70,6 +73,7 @@ PLANS: Final = (
     Plan("uninstall"),
     Plan("install", "values"),
     Plan("upgrade"),
+    Plan("upgrade", "values", fails=True),
 )
 """One round after the other, and from the beginning again."""
 
@@ -111,7 +115,7 @@ class ReleaseSoak:
         self._helm = Helm(bed.cluster.kubeconfig, NAMESPACE, folder)
         self._names = [f"object-{number:03}" for number in range(size)]
         self._value, self._chart, self._version = "begin", 0, 0
-        self._is_wanted = False
+        self._is_wanted = self._fails = False
         self._decks: dict[tuple[Moment, ...], list[Moment]] = {}
 
     def begin(self) -> None:
@@ -134,7 +138,7 @@ class ReleaseSoak:
         plan = PLANS[number % len(PLANS)]
         before = self._version
         if plan.action != "uninstall":
-            self._change(f"round {number}")
+            self._change(f"round {number}", fails=plan.fails)
         self._act(plan.action)
         operation = Operation(
             self._value, before, len(self._names), is_removal=plan.action == "uninstall"
@@ -168,6 +172,7 @@ class ReleaseSoak:
         if plan.victim == "helm":
             return Moment.RENDER
         known = moments.OF_REMOVAL if plan.action == "uninstall" else moments.OF_RELEASE
+        known = moments.OF_FAILURE if plan.fails else known
         deck = self._decks.setdefault(known, [])
         if not deck:
             deck += self._random.sample(known, len(known))
@@ -186,13 +191,13 @@ class ReleaseSoak:
         records = (self._bed.api.get(moments.RECORDS) or {})["items"]
         return any(map(moments.is_under_way, records))
 
-    def _change(self, value: str) -> None:
+    def _change(self, value: str, *, fails: bool = False) -> None:
         """Want other values: every object says something new, some go and others come."""
         count = max(1, int(len(self._names) * _CHURN))
         gone = set(self._random.sample(self._names, count))
         numbers = self._random.sample(range(10**6), count)
         added = [f"object-{number:06}" for number in numbers]
-        self._value = value
+        self._value, self._fails = value, fails
         self._names = [*(name for name in self._names if name not in gone), *added]
 
     def _act(self, action: str) -> None:
@@ -222,7 +227,7 @@ class ReleaseSoak:
 
     @property
     def _values(self) -> dict[str, Any]:
-        return soakchart.values(self._value, self._names)
+        return soakchart.values(self._value, self._names, fails=self._fails)
 
     def _push_chart(self) -> None:
         self._chart += 1
@@ -368,7 +373,7 @@ def _manifest(values: dict[str, Any]) -> dict[str, Any]:
             "releaseName": _NAME,
             "targetNamespace": _TARGET,
             "chart": {"spec": {"chart": "./chart", "interval": "1h", "sourceRef": source}},
-            "upgrade": {"crds": "CreateReplace"},
+            "upgrade": {"crds": "CreateReplace", "remediation": {"retries": 3}},
             "values": values,
         },
     }

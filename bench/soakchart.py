@@ -28,12 +28,13 @@ metadata:
 spec:
   backoffLimit: 0
   template:
+    metadata: {{annotations: {{devcluster/phase: {{{{ .Values.{moment}.phase | quote }}}}}}}}
     spec:
       restartPolicy: Never
       containers: [{{name: main, image: soak.example.com/hook}}]
 """
 _FILES: Final = {
-    "values.yaml": "value: none\nnames: []\n",
+    "values.yaml": 'value: none\nnames: []\npre: {phase: ""}\npost: {phase: ""}\n',
     "crds/gadgets.yaml": dump(
         {
             "apiVersion": "apiextensions.k8s.io/v1",
@@ -124,9 +125,9 @@ def files(version: str) -> dict[str, str]:
     return {f"chart/{path}": text for path, text in {"Chart.yaml": head, **_FILES}.items()}
 
 
-def values(value: str, names: list[str]) -> dict[str, Any]:
-    """Return values: what every object is to say, and which ConfigMaps there are."""
-    return {"value": value, "names": names}
+def values(value: str, names: list[str], *, fails: bool = False) -> dict[str, Any]:
+    """Return values: what every object is to say, which ConfigMaps there are, how it ends."""
+    return {"value": value, "names": names, "post": {"phase": "Failed" if fails else ""}}
 
 
 def objects(names: list[str]) -> set[tuple[str, str]]:
