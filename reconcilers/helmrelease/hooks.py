@@ -211,9 +211,14 @@ def _expires(obj: JsonObject) -> bool:
 
 
 def _noted(record: Record, hook: Hook, execution: Execution) -> Record:
-    """Return a record that says how one of its hooks went."""
+    """Return a record that says how one of its hooks went.
+
+    Those of an account, its rights and its Job often share one name, so that the manifest tells.
+    """
     hooks = tuple(
-        msgspec.structs.replace(each, last_run=execution) if each.name == hook.name else each
+        msgspec.structs.replace(each, last_run=execution)
+        if each.manifest == hook.manifest
+        else each
         for each in record.hooks
     )
     return record.changed(hooks=hooks)

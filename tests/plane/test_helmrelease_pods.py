@@ -192,3 +192,19 @@ async def test_pods_that_never_start_fail_an_upgrade_that_is_remedied(
     assert template["metadata"]["annotations"]["devcluster/phase"] == phase
     await world.push(chart("3.0.0", web=WEB.format(phase="")))
     await world.until("demo", at_revision(item.status.history[0].version + 1))
+
+
+async def test_hooks_of_one_name_are_told_apart_by_their_kinds(world: World) -> None:
+    account = "{apiVersion: v1, kind: ServiceAccount, metadata: {name: hook, annotations: "
+    never = "{apiVersion: v1, kind: ConfigMap, metadata: {name: hook, annotations: "
+    early = '{helm.sh/hook: pre-install, helm.sh/hook-weight: "-1"}}}'
+    late = '{helm.sh/hook: pre-install, helm.sh/hook-weight: "1"}}}'
+    await world.push(chart(hook=hook(FAILS), account=account + early, never=never + late))
+    await world.release("demo")
+    await world.until("demo", stalled("RetriesExceeded"))
+    found = world.helm.json("status", "demo", "-n", world.namespace)["hooks"]
+    assert {each["kind"]: each["last_run"].get("phase", "") for each in found} == {
+        "ServiceAccount": "Succeeded",
+        "Job": "Failed",
+        "ConfigMap": "",
+    }
