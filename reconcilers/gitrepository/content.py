@@ -42,12 +42,12 @@ async def produce(context: ClusterContext, attempt: Attempt[GitRepository]) -> N
         GitOpsError: what the status is to say.
     """
     await artifacts.check_storage(context, attempt)
+    attempt.forget_refusal()
     repository = await remote.repository(context, attempt.obj)
     attempt.condition = meta.INCLUDE_UNAVAILABLE
     included = includes.find(context, attempt.obj)
     attempt.clear(meta.INCLUDE_UNAVAILABLE)
     attempt.condition = meta.FETCH_FAILED
-    verification.begin(attempt)
     try:
         await _update(context, attempt, repository, included)
     except CredentialsError as err:

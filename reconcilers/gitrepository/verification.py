@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from api import meta
 from reconcilers import steps
 from reconcilers.source import secrets
-from runtime import conditions, process
+from runtime import process
 from runtime.errors import TerminalError, TransientError
 from sources import gitsignature
 
@@ -66,13 +66,6 @@ async def verify(
     attempt.set(meta.SOURCE_VERIFIED, "True", meta.SUCCEEDED, text)
     attempt.notices.append(steps.Notice(text, meta.SUCCEEDED, is_trace=True))
     attempt.condition = meta.FETCH_FAILED
-
-
-def begin(attempt: Attempt[GitRepository]) -> None:
-    """Forget that the last run's revision did not verify; one that did is still what there is."""
-    found = conditions.get(attempt.conditions, meta.SOURCE_VERIFIED)
-    if found is not None and found.status == "False":
-        attempt.clear(meta.SOURCE_VERIFIED)
 
 
 def forget(attempt: Attempt[GitRepository]) -> None:

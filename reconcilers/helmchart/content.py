@@ -17,7 +17,6 @@ from reconcilers.dependencies import SourceKey
 from reconcilers.helmchart import local, remote
 from reconcilers.helmchart.failures import BuildError
 from reconcilers.source import artifacts, links, secrets
-from runtime import conditions
 from runtime.errors import TerminalError, TransientError, WaitingError
 from sources import storage
 from sources.auth.errors import CredentialsError
@@ -42,8 +41,7 @@ async def produce(context: ClusterContext, attempt: Attempt[HelmChart]) -> None:
         GitOpsError: what the status is to say.
     """
     await links.check_storage(context, attempt)
-    if conditions.is_false(attempt.conditions, meta.SOURCE_VERIFIED):
-        attempt.clear(meta.SOURCE_VERIFIED)
+    attempt.forget_refusal()
     source = _source(context, attempt.obj)
     artifact = await _artifact(context, attempt.obj, source)
     if artifact is not None:

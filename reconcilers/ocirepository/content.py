@@ -75,16 +75,16 @@ async def produce(context: ClusterContext, attempt: Attempt[OCIRepository]) -> N
     """
     obj = attempt.obj
     await links.check_storage(context, attempt)
+    attempt.forget_refusal()
     repository = await remote.repository(context, obj)
     try:
         with context.metrics.fetch(obj.KIND):
             found = await _resolve(context, obj, repository)
-            await verification.check(context, attempt, repository, found.digest, found.revision)
-            if _is_current(attempt, found):
-                pulled = None
-            else:
+            is_current = _is_current(attempt, found)
+            if not is_current:
                 _announce(attempt, found, found.of(repository))
-                pulled = await _pull(context, attempt, repository, found)
+            await verification.check(context, attempt, repository, found.digest, found.revision)
+            pulled = None if is_current else await _pull(context, attempt, repository, found)
     except CredentialsError as err:
         raise remote.unusable(obj, err) from err
     if pulled is None:

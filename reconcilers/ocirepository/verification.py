@@ -43,8 +43,7 @@ async def check(
         judge = await signatures.prepare(context, namespace, wanted, name)
         is_known = await judge(repository, digest)
     except signatures.FAILURES as err:
-        # What is new is not announced: it would hide from Ready why it is not taken.
-        attempt.clear(meta.ARTIFACT_OUTDATED)
+        attempt.clear(meta.FETCH_FAILED)
         attempt.condition = meta.SOURCE_VERIFIED
         text = signatures.explain(wanted, err)
         raise TransientError(signatures.VERIFICATION_ERROR, text) from err

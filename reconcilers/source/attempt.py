@@ -108,6 +108,11 @@ class Attempt(Generic[S]):
         """Remove conditions."""
         self.conditions = conditions.remove(self.conditions, *types)
 
+    def forget_refusal(self) -> None:
+        """Forget that the last run's revision did not verify; one that did is still there."""
+        if conditions.is_false(self.conditions, meta.SOURCE_VERIFIED):
+            self.clear(meta.SOURCE_VERIFIED)
+
     def under_way(self) -> Status:
         """Return the status to show in the middle of the run."""
         self.set(meta.RECONCILING, "True", meta.PROGRESSING, self.progress)
@@ -151,9 +156,10 @@ class Attempt(Generic[S]):
 
     def _summary(self, observed_generation: int) -> Status:
         order = self._source.order
-        if self.condition in objects.POSITIVE:
-            # A negative condition would come first, and the retry is not what there is to tell.
-            order = tuple(each for each in order if each != meta.RECONCILING)
+        if conditions.is_false(self.conditions, meta.SOURCE_VERIFIED):
+            # As in Flux: what is negative comes first otherwise, and that is not what there is to
+            # tell of a revision that is not taken.
+            order = (meta.SOURCE_VERIFIED,)
         summarised = conditions.summarise(
             self.conditions,
             order=order,

@@ -17,7 +17,7 @@ from runtime.errors import TerminalError, TransientError
 from sources.oci import manifests
 from tests.support import cosigning, disk, keyless, reconciling
 from tests.support.ocisource import NAME, Source
-from tests.support.registry import LOGIN, Layer, Registry, tarball
+from tests.support.registry import LOGIN, Layer, Registry, free_port, tarball
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -436,11 +436,24 @@ async def test_unsigned_artifact_is_not_taken_and_the_old_one_stays(source: Sour
     )
     assert source.conditions["SourceVerified"] == ("False", "VerificationError", text)
     assert source.conditions["Ready"] == ("False", "VerificationError", text)
+    news = f"new revision 'latest@{digest}' for '{source.registry.host}/{source.path}:latest'"
+    assert source.conditions["ArtifactOutdated"] == ("True", "NewRevision", news)
     assert source.artifact == artifact
     cosigning.sign_simply(source.registry, source.path, digest, key)
     await source.reconcile()
     assert source.conditions["Ready"][0] == "True"
     assert source.artifact["revision"] == f"latest@{digest}"
+
+
+async def test_last_refusal_is_not_told_of_a_registry_that_is_away(source: Source) -> None:
+    source.push()
+    await source.apply(verify={"provider": "cosign", "secretRef": {"name": "nope"}})
+    await source.fails()
+    away = f"oci://127.0.0.1:{free_port()}/fleet"
+    await source.apply(url=away, verify={"provider": "cosign", "secretRef": {"name": "nope"}})
+    await source.fails()
+    assert "SourceVerified" not in source.conditions
+    assert source.conditions["Ready"][1] == "OCIArtifactPullFailed"
 
 
 async def test_missing_keys_are_named(source: Source) -> None:

@@ -11,7 +11,7 @@ import pytest
 from api import meta
 from api.artifact import Artifact
 from api.source import GitRepository
-from reconcilers.gitrepository import content, includes, remote, verification
+from reconcilers.gitrepository import content, includes, remote
 from reconcilers.source import objects
 from reconcilers.source.attempt import IN_PROGRESS, Attempt
 from runtime import conditions
@@ -261,13 +261,13 @@ def test_failed_verification_is_told_by_its_own_condition_and_forgotten_by_the_n
     assert ready(status.conditions) == ("False", "InvalidCommitSignature", "it is not signed")
     assert conditions.get(status.conditions, meta.FETCH_FAILED) is None
     again = attempt(condition(meta.SOURCE_VERIFIED, "False"))
-    verification.begin(again)
+    again.forget_refusal()
     assert conditions.get(again.conditions, meta.SOURCE_VERIFIED) is None
 
 
 def test_verified_revision_stays_so_while_the_next_is_looked_at() -> None:
     run = attempt(condition(meta.SOURCE_VERIFIED, "True"))
-    verification.begin(run)
+    run.forget_refusal()
     assert conditions.is_true(run.conditions, meta.SOURCE_VERIFIED)
 
 
