@@ -44,6 +44,8 @@ PAGE: Final = 1000
 """Tags asked for at once; many registries give fewer."""
 TAGS: Final = 200_000
 """Tags of one repository beyond which something is badly wrong."""
+REFERRERS: Final = 10_000
+"""Referrers of one manifest beyond which something is badly wrong."""
 _ACCEPT: Final = ", ".join(manifests.ACCEPTED)
 _NEXT: Final = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 _WRITE_BYTES: Final = 256 * 1024
@@ -175,9 +177,18 @@ class Registries:
                 answer = await self._get(repository, f"manifests/{tag}", manifests.OCI_INDEX)
             if answer.status == HTTPStatus.NOT_FOUND:
                 return ()
-            self._check(repository, answer, f"referrers of {digest}")
-            found = manifests.decode(answer.body, manifests.OCI_INDEX)
-            return found.manifests if isinstance(found, Index) else ()
+            found: list[Descriptor] = []
+            while True:
+                self._check(repository, answer, f"referrers of {digest}")
+                page = manifests.decode(answer.body, manifests.OCI_INDEX)
+                entries = page.manifests if isinstance(page, Index) else ()
+                found.extend(entries)
+                if len(found) > REFERRERS:
+                    raise ContentError(f"{digest} has more than {REFERRERS} referrers")
+                path = _next(answer) if entries else ""
+                if not path:
+                    return tuple(found)
+                answer = await self._get(repository, path, manifests.OCI_INDEX)
 
     async def read(self, repository: Repository, blob: Descriptor, limit: int) -> bytes:
         """Return a small blob's content, verified.
@@ -324,7 +335,7 @@ def _next(answer: Answer) -> str:
         return ""
     target = answer.url.join(type(answer.url)(found[1], encoded=True))
     if target.origin() != answer.url.origin():
-        raise ContentError("the next page of tags is said to be on another host")
+        raise ContentError("the next page of a list is said to be on another host")
     return target.raw_path_qs
 
 

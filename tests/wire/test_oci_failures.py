@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from sources.auth.tls import Trust
-from sources.oci import errors, manifests
+from sources.oci import client, errors, manifests
 from sources.oci.client import Repository
 from sources.oci.keychain import Login
 from sources.oci.manifests import Descriptor
@@ -328,6 +328,36 @@ async def test_referrers_are_found_by_the_api() -> None:
         (found,) = await ask.registries.referrers(repository(server), DIGEST)
     assert (found.digest, found.artifact_type) == (DIGEST, "x")
     assert f"GET /v2/org/app/referrers/{DIGEST} " in server.heads[-1]
+
+
+def referring(link: str) -> Script:
+    """Answer with one referrer, and a page after it."""
+    entry = {"mediaType": manifests.OCI_MANIFEST, "digest": DIGEST, "size": 1}
+    content = json.dumps({"mediaType": manifests.OCI_INDEX, "manifests": [entry]}).encode()
+    more = f"Link: <{link}>; rel=next"
+    return plain(
+        lambda head: [faults.answer(content, "200 OK", *([] if "last=1" in head else [more]))]
+    )
+
+
+async def test_referrers_come_in_pages() -> None:
+    link = f"/v2/org/app/referrers/{DIGEST}?last=1"
+    async with faults.running(referring(link)) as server, asking() as ask:
+        assert len(await ask.registries.referrers(repository(server), DIGEST)) == 2
+        assert f"GET {link} " in server.heads[-1]
+
+
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [("http://evil.example/v2/x", "another host"), ("/v2/x", "more than 3 referrers")],
+)
+async def test_pages_of_referrers_that_lead_nowhere_are_refused(
+    link: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "REFERRERS", 3)
+    async with faults.running(referring(link)) as server, asking() as ask:
+        with pytest.raises(errors.ContentError, match=said):
+            await ask.registries.referrers(repository(server), DIGEST)
 
 
 def served(authority: trustme.CA, since: dt.datetime | None = None) -> ssl.SSLContext:
