@@ -154,6 +154,20 @@ async def test_index_that_is_none_is_told_and_the_old_one_kept(world: World) -> 
     assert world.artifact(HelmRepository) == before
 
 
+async def test_disk_that_refuses_is_told_and_recovered_from(world: World) -> None:
+    folder = world.desk.context.storage.root / f"helmrepository/{world.namespace}/{REPOSITORY}"
+    await asyncio.to_thread(helming.write, folder.parent, {REPOSITORY: "not a folder"})
+    await world.repository()
+    text = await world.fails(kind=HelmRepository)
+    assert text.startswith("unable to archive artifact to storage: ")
+    failed = ("True", "ArchiveOperationFailed", text)
+    assert world.conditions(HelmRepository)["StorageOperationFailed"] == failed
+    assert "artifact" not in world.status(HelmRepository)
+    await asyncio.to_thread(folder.unlink)
+    await world.reconcile(HelmRepository)
+    assert set(world.conditions(HelmRepository)) == {"Ready", "ArtifactInStorage"}
+
+
 async def test_registry_has_no_status_and_no_finalizer(world: World) -> None:
     await world.repository(type="oci", url="oci://127.0.0.1/charts")
     await world.reconcile(HelmRepository)

@@ -201,6 +201,21 @@ async def test_credentials_do_not_follow_a_redirect_to_another_host(
 
 
 @SOURCES
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+async def test_refused_login_is_told(desk: Desk, namespace: str, kind: Kind, status: str) -> None:
+    def refuse(head: str) -> Iterable[bytes | float]:
+        has_login = "authorization:" in head.lower()
+        challenge = 'WWW-Authenticate: Basic realm="r"'
+        return [faults.answer(b"", status if has_login else "401 Unauthorized", challenge)]
+
+    async with faults.running(refuse) as server:
+        names = await login(desk, namespace, kind, server)
+        text = await told(desk, namespace, kind, server, **names)
+    assert any("authorization:" in head.lower() for head in server.heads)
+    assert re.search("refused|authorization failed|do not open", text)
+
+
+@SOURCES
 async def test_expired_certificate_is_told(desk: Desk, namespace: str, kind: Kind) -> None:
     authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     end = START + dt.timedelta(days=1)
