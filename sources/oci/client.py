@@ -146,20 +146,20 @@ class Registries:
             return found
 
     async def document(
-        self, repository: Repository, digest: str, media_type: str = _ACCEPT
+        self, repository: Repository, digest: str, accept: str = _ACCEPT
     ) -> Document:
         """Return a manifest or an index as it is, verified.
 
         Args:
             repository: where it is.
             digest: which.
-            media_type: what it should be, where that is known.
+            accept: media types that are wanted.
 
         Raises:
             RegistryError: see the class.
         """
         async with _within(repository):
-            answer = await self._sent(repository, digest, media_type)
+            answer = await self._sent(repository, digest, accept)
             name = answer.headers.get("Content-Type", "").partition(";")[0].strip()
             return Document(Descriptor(name, digest, len(answer.body)), answer.body)
 

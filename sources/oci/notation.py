@@ -39,6 +39,9 @@ ATTEMPTS: Final = 3
 """Signatures of one manifest that are tried, as in Flux."""
 ENVELOPE_BYTES: Final = 4 * 1024 * 1024
 """Bytes that the envelope of a signature may have."""
+_MANIFESTS: Final = f"{manifests.OCI_MANIFEST}, application/vnd.oci.artifact.manifest.v1+json"
+"""What signatures lie in; the latter is not made any more. What a registry's list calls them is
+text of whoever pushed them, and belongs in no header."""
 _MESSAGE: Final = 500
 _ALL_FAILED: Final = "signature verification failed for all the signatures associated with"
 _PREFIX: Final = "signature verification failed: "
@@ -124,7 +127,7 @@ class Notation:
             UnverifiedError: it cannot be had.
         """
         try:
-            manifest = await self.registries.document(repository, found.digest, found.media_type)
+            manifest = await self.registries.document(repository, found.digest, _MANIFESTS)
             envelopes = [
                 (each.digest, await self.registries.read(repository, each, ENVELOPE_BYTES))
                 for each in _envelopes(manifest)

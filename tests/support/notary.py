@@ -40,9 +40,10 @@ class Signer:
     Args:
         name: whose it is.
         end: when the certificate ends.
+        revoked_at: an address where the authority tells that it revoked the certificate.
     """
 
-    def __init__(self, name: str = "acme", end: dt.datetime = END) -> None:
+    def __init__(self, name: str = "acme", end: dt.datetime = END, revoked_at: str = "") -> None:
         authority, self._key = _key(), _key()
         issuer, subject = _name(f"{name} root"), _name(name)
         root = (
@@ -51,15 +52,20 @@ class Signer:
             .add_extension(_usage(key_cert_sign=True), critical=True)
             .sign(authority, hashes.SHA256())
         )
-        leaf = (
+        signed = (
             _builder(subject, issuer, self._key.public_key(), end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(digital_signature=True), critical=True)
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False
-            )
-            .sign(authority, hashes.SHA256())
+            .add_extension(_PURPOSE, critical=False)
         )
+        if revoked_at:
+            place = x509.DistributionPoint(
+                [x509.UniformResourceIdentifier(revoked_at)], None, None, None
+            )
+            signed = signed.add_extension(x509.CRLDistributionPoints([place]), critical=False)
+        leaf = signed.sign(authority, hashes.SHA256())
+        self.revoked = _revoked(leaf, authority)
+        """What is to be found at that address."""
         self._chain = [each.public_bytes(serialization.Encoding.DER) for each in (leaf, root)]
         self.root: bytes = root.public_bytes(serialization.Encoding.PEM)
         """The authority's certificate, in PEM."""
@@ -193,6 +199,21 @@ def _builder(
     )
 
 
+def _revoked(certificate: x509.Certificate, authority: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a list of revoked certificates with one in it."""
+    entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
+    return (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(certificate.issuer)
+        .last_update(BEGIN)
+        .next_update(END)
+        .add_extension(x509.CRLNumber(1), critical=False)
+        .add_revoked_certificate(entry.revocation_date(BEGIN).build())
+        .sign(authority, hashes.SHA256())
+        .public_bytes(serialization.Encoding.DER)
+    )
+
+
 def _usage(*, key_cert_sign: bool = False, digital_signature: bool = False) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=digital_signature,
@@ -201,7 +222,7 @@ def _usage(*, key_cert_sign: bool = False, digital_signature: bool = False) -> x
         key_encipherment=False,
         data_encipherment=False,
         key_agreement=False,
-        crl_sign=False,
+        crl_sign=key_cert_sign,
         encipher_only=False,
         decipher_only=False,
     )

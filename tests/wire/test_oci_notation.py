@@ -14,12 +14,13 @@ import pytest
 from devcluster import toolcache
 from runtime.limits import Processes
 from runtime.metrics import Metrics
+from sources.auth.proxy import Proxy
 from sources.auth.tls import Trust
-from sources.oci import trustpolicy
+from sources.oci import notation, trustpolicy
 from sources.oci.client import Repository
 from sources.oci.cosign import UnverifiedError
 from sources.oci.notation import Notation
-from tests.support import notary
+from tests.support import faults, notary, socksproxy
 from tests.support.notary import BEGIN, POLICY, Signer, policy, statement
 from tests.support.oci import asking
 from tests.support.registry import LOGIN, Registry
@@ -56,8 +57,8 @@ async def verify(
     """Verify a manifest by a policy and some certificates; by default those of `ACME`."""
     certificates = {f"{name}.crt": each for name, each in (keys or {"acme": ACME.root}).items()}
     data: Mapping[str, bytes] = {POLICY: content or policy(), **certificates}
-    async with checking(program) as notation:
-        return await notation.verify(where, digest, trustpolicy.read(data, "apps/notary"))
+    async with checking(program) as checker:
+        return await checker.verify(where, digest, trustpolicy.read(data, "apps/notary"))
 
 
 async def refused(where: Repository, digest: str, content: bytes = b"", **keys: bytes) -> str:
@@ -144,6 +145,26 @@ async def test_certificate_that_has_expired_does_not_count(registry: Registry, p
     assert await verify(where, digest, lenient, root=late.root)
 
 
+async def test_revoked_certificate_is_found_out_through_the_proxy_of_the_object(
+    registry: Registry, path: str
+) -> None:
+    async with (
+        socksproxy.running() as through,
+        faults.running(lambda _: [faults.answer(gone.revoked)]) as lists,
+    ):
+        through.hosts["lists.test"] = "127.0.0.1"
+        gone = Signer(revoked_at=f"http://lists.test:{lists.port}/acme.crl")
+        digest = registry.push(path, "latest", {"a": "1"})
+        (signature,) = notary.sign(registry, path, digest, gone)
+        where = repository(registry, path, proxy=Proxy(through.address))
+        told = await refused(where, digest, root=gone.root)
+        assert f"lists.test:{lists.port}" in through.targets
+        subject = "CN=acme,O=Acme,ST=Bavaria,C=DE"
+        assert told == failed(signature, f'signing certificate with subject "{subject}" is revoked')
+        lenient = policy(statement(verification={"override": {"revocation": "skip"}}))
+        assert await verify(where, digest, lenient, root=gone.root)
+
+
 async def test_signature_that_has_expired_does_not_count(registry: Registry, path: str) -> None:
     digest = registry.push(path, "latest", {"a": "1"})
     subject = registry.descriptor(path, digest)
@@ -215,6 +236,17 @@ async def test_three_signatures_are_tried_as_in_flux(registry: Registry, path: s
         "signature evaluation stopped. The configured limit of 3 signatures to verify per artifact "
         "exceeded"
     )
+
+
+async def test_list_of_signatures_says_nothing_that_breaks_a_request(
+    registry: Registry, path: str
+) -> None:
+    digest = registry.push(path, "latest", {"a": "1"})
+    (signature,) = notary.sign(registry, path, digest, ACME)
+    entry = registry.descriptor(path, signature) | {"artifactType": notation.SIGNATURE}
+    odd = entry | {"mediaType": "text/plain\r\nHost: evil"}
+    registry.push_index(path, digest.replace(":", "-"), [odd])
+    assert await verify(repository(registry, path), digest)
 
 
 async def test_signature_that_cannot_be_fetched_is_an_error(registry: Registry, path: str) -> None:
@@ -330,10 +362,10 @@ async def test_program_gets_nothing_of_this_user_and_its_home_is_gone_afterwards
     )
     program.chmod(0o700)
     digest = registry.push(path, "latest", {"a": "1"})
-    async with checking(program) as notation:
+    async with checking(program) as checker:
         trust = trustpolicy.read({POLICY: policy(), "acme.crt": ACME.root}, "apps/notary")
         where = repository(registry, path)
-        assert await notation.verify(where, digest, trust)
+        assert await checker.verify(where, digest, trust)
     seen = await asyncio.to_thread((tmp_path / "seen").read_text)
     assert "of this user" not in seen
     assert "drwx------" in seen
