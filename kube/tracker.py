@@ -46,6 +46,9 @@ RELIST_S: Final = (1800.0, 3600.0)
 """Range of the random time after which a type is listed again, to mend what a watch missed."""
 UNSERVED_S: Final = (0.5, 30.0)
 """First and longest pause before a kind that the cluster does not serve is looked for again."""
+FORBIDDEN_S: Final = (5.0, 600.0)
+"""Seconds between two tries of a watch that is forbidden, the first and the longest pause: rights
+may be given later, and drift shall not wait for an interval then."""
 SAVE_DELAY_S: Final = 5.0
 """Seconds in which changes of the baselines gather before the file is written."""
 SAVE_TIMEOUT_S: Final = 5.0
@@ -213,8 +216,8 @@ class Tracker(Ledger):
         }
 
     async def _follow(self, scope: Scope, namespace: str, state: _Watch) -> None:
-        """Keep one watch; end where it is forbidden, after saying what takes its place."""
-        pause_s = UNSERVED_S[0]
+        """Keep one watch; where it is forbidden, say what takes its place and try again later."""
+        unserved_s, forbidden_s = UNSERVED_S[0], FORBIDDEN_S[0]
         while True:
             try:
                 resource = await self._discovery.for_group_kind(
@@ -227,20 +230,37 @@ class Tracker(Ledger):
                         self.suspect(obj, live.resource_version)
                 state.synced.set()
             except errors.Forbidden as error:
-                self._narrow(state, namespace)
-                logger.warning("may not watch", extra={"watch": str(scope), "error": str(error)})
-                return
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, UNSERVED_S[1])
+                if self._narrow(state, namespace):
+                    fields = {"watch": str(scope), "error": str(error)}
+                    logger.warning("may not watch", extra=fields)
+                await asyncio.sleep(forbidden_s)
+                forbidden_s = min(2 * forbidden_s, FORBIDDEN_S[1])
+                continue
+            await asyncio.sleep(unserved_s)
+            unserved_s = min(2 * unserved_s, UNSERVED_S[1])
 
-    def _narrow(self, state: _Watch, namespace: str) -> None:
-        """Note that a watch is forbidden, and what takes its place."""
+    def _narrow(self, state: _Watch, namespace: str) -> bool:
+        """Note that a watch is forbidden, and what takes its place; return whether that is news."""
         if namespace:
+            is_news = namespace not in state.namespaces
             state.namespaces[namespace] = Mode.POLL
             state.synced.set()
-        else:
-            state.mode = Mode.NAMESPACE
+            return is_news
+        is_news = state.mode is Mode.WATCH
+        state.mode = Mode.NAMESPACE
+        if is_news:
             self._rescope.set()
+        return is_news
+
+    def _widen(self, state: _Watch, namespace: str) -> None:
+        """Note that a watch is there; nothing has to take its place any more."""
+        if namespace:
+            state.namespaces.pop(namespace, None)
+        elif state.mode is Mode.NAMESPACE:
+            state.mode = Mode.WATCH
+            state.namespaces.clear()
+            self._rescope.set()
+        state.synced.set()
 
     async def _pump(self, scope: Scope, resource: Resource, namespace: str, state: _Watch) -> None:
         """Take in what one watch tells, until it is refused."""
@@ -258,7 +278,7 @@ class Tracker(Ledger):
                 self._count(change)
                 self._take(scope, namespace, change)
                 if isinstance(change, watch.Synced):
-                    state.synced.set()
+                    self._widen(state, namespace)
 
     def _count(self, change: watch.Change[PartialObject]) -> None:
         cluster = self._client.cluster

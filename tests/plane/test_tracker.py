@@ -8,8 +8,9 @@ import uuid
 from typing import TYPE_CHECKING
 
 import orjson
+import pytest
 
-from kube import watch
+from kube import tracker, watch
 from kube.apply import ApplyOptions
 from kube.changes import Action
 from kube.ledger import DriftKind
@@ -137,6 +138,32 @@ async def test_objects_that_nobody_may_watch_are_asked_about_at_the_interval(
         assert {change.action for change in await plant.apply(objects)} == {Action.UNCHANGED}
         changes = await plant.apply(objects, ApplyOptions(at_interval=True))
         assert changes.lines() == f"ConfigMap/{namespace}/cm-0000 configured"
+
+
+@pytest.mark.parametrize("given", ["rolebinding", "clusterrolebinding"])
+async def test_right_to_watch_that_is_given_later_is_made_use_of(
+    cluster: Cluster, namespace: str, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracker, "FORBIDDEN_S", (0.1, 0.2))
+    name = f"u-{uuid.uuid4().hex[:8]}"
+    kubeconfig = await asyncio.to_thread(cluster.user, name)
+    objects = engine.config_maps(namespace, 2)
+    async with engine.running(cluster, kubeconfig=kubeconfig) as plant:
+        await plant.apply(objects)
+        await plant.tracker.synced(engine.OWNER)
+        assert plant.tracker.mode(cm(namespace, "cm-0000")) is Mode.POLL
+        await edit(plant, namespace, "cm-0000")
+        where = ("-n", namespace) if given == "rolebinding" else ()
+        arguments = (given, name, "--clusterrole=cluster-admin", f"--user={name}")
+        await asyncio.to_thread(cluster.kubectl, "create", *arguments, *where)
+        assert (await plant.next_drift()).drift.kind is DriftKind.EDITED
+        wanted = Mode.NAMESPACE if where else Mode.WATCH
+        assert plant.tracker.mode(cm(namespace, "cm-0000")) is wanted
+        await plant.apply(objects)
+        await edit(plant, namespace, "cm-0001")
+        assert (await plant.next_drift()).drift.kind is DriftKind.EDITED
+        if not where:
+            await asyncio.to_thread(cluster.kubectl, "delete", given, name)
 
 
 async def test_deletion_of_everything_while_nobody_watched_is_found_by_the_list(
