@@ -23,7 +23,7 @@ from kube.changes import Change, ChangeSet
 from kube.helm import record as records
 from kube.helm.shelf import Shelf
 from kube.objects import ObjectId
-from reconcilers.helmrelease import bundle, drift, objects, words
+from reconcilers.helmrelease import bundle, drift, objects, policy, words
 from reconcilers.helmrelease.decision import Action
 from reconcilers.helmrelease.program import HelmError
 from runtime.process import ProcessError
@@ -162,7 +162,8 @@ async def _run(merge: Merge, *more: str) -> None:
     async with work.renderer.helm.session(work.place, shelf) as session:
         if merge.action is not Action.ROLLBACK:
             await threads.run(_lay_out, merge.record, session.folder)
-        await session.run([*arguments(merge), *more], timeout_s=merge.terms.timeout_s)
+        limit_s = max(merge.terms.timeout_s, policy.TIMEOUT_S)  # waits alone may be shorter
+        await session.run([*arguments(merge), *more], timeout_s=limit_s)
 
 
 async def _base(merge: Merge) -> list[JsonObject]:
