@@ -45,7 +45,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("left", help="name of one cluster; with --paths a directory")
     parser.add_argument("right", help="name of the other cluster; with --paths a directory")
-    parser.add_argument("what", nargs="*", metavar="KIND [NAME]", help="objects of this kind only")
+    parser.add_argument(
+        "what", nargs="*", default=[], metavar="KIND [NAME]", help="objects of this kind only"
+    )
     parser.add_argument(
         "--live", action="store_true", help="compare what the named object owns, field by field"
     )

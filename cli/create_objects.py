@@ -14,7 +14,7 @@ from kube import errors, manifests
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from kube.objects import JsonObject
 
@@ -98,6 +98,15 @@ FIELDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "HelmRelease": _RELEASE,
 }
 """For each kind the options, the field each fills, and what it is for."""
+_REQUIRED: Final[Mapping[str, Sequence[str]]] = {
+    "GitRepository": ("url",),
+    "OCIRepository": ("url",),
+    "HelmRepository": ("url",),
+    "Bucket": ("bucketName", "endpoint"),
+    "HelmChart": ("chart", "sourceRef"),
+    "Kustomization": ("sourceRef",),
+}
+"""Fields without which an object of a kind is none."""
 _SWITCHES: Final = frozenset({"prune", "wait", "force"})
 _FLUX_WORDS: Final = {
     "GitRepository": "git",
@@ -202,10 +211,7 @@ def build(args: argparse.Namespace) -> JsonObject:
         value = given[option.replace("-", "_")]
         if value:
             _put(spec, path.split("."), _value(option, value, args))
-    if kind in {"Kustomization", "HelmRelease"} and not (
-        "sourceRef" in spec or "chart" in spec or "chartRef" in spec
-    ):
-        raise failure.UsageError("name a source: --source KIND/NAME")
+    _check_complete(kind, spec)
     found = kinds.find(kind)
     metadata: JsonObject = {"name": args.name, "namespace": args.namespace}
     if args.label:
@@ -216,6 +222,26 @@ def build(args: argparse.Namespace) -> JsonObject:
         "metadata": metadata,
         "spec": spec,
     }
+
+
+def _check_complete(kind: str, spec: JsonObject) -> None:
+    """Refuse an object that lacks what its kind cannot be without.
+
+    Raises:
+        failure.UsageError: the message names the options.
+    """
+    options_of = {path: option for option, (path, _) in FIELDS[kind].items()}
+    missing = [f"--{options_of[path]}" for path in _REQUIRED.get(kind, ()) if path not in spec]
+    if kind == "HelmRelease" and "chartRef" not in spec:
+        chart = spec.get("chart", {}).get("spec", {})
+        wanted = {"chart": "--chart", "sourceRef": "--source"}
+        missing = [option for field, option in wanted.items() if field not in chart]
+        if len(missing) == len(wanted):
+            raise failure.UsageError(
+                "give --chart and --source KIND/NAME, or --chart-ref KIND/NAME"
+            )
+    if missing:
+        raise failure.UsageError(f"give {' and '.join(missing)} too")
 
 
 def _put(spec: JsonObject, path: list[str], value: object) -> None:

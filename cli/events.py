@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
-        "what", nargs="*", metavar="KIND NAME", help=f"of these only: {kinds.USAGE}"
+        "what", nargs="*", default=[], metavar="KIND NAME", help=f"of these only: {kinds.USAGE}"
     )
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="of every namespace")
     options.add_namespace(parser)

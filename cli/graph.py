@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
-        "what", nargs="*", metavar="KIND NAME", help="an object to start from; the whole without"
+        "what",
+        nargs="*",
+        default=[],
+        metavar="KIND NAME",
+        help="an object to start from; the whole without",
     )
     parser.add_argument("-o", "--output", choices=("mermaid", "dot", "json"), default="mermaid")
     options.add_namespace(parser)

@@ -50,10 +50,17 @@ def execute(args: argparse.Namespace) -> int:
             for text in access.run(logs_of_pods.read(cluster, args)):
                 print(text, end="" if text.endswith("\n") else "\n")
         return 0
+    is_empty = True
     for line in _lines(args):
+        is_empty = False
         shown = render(line, args)
         if shown is not None:
             print(shown, flush=True)
+    if is_empty:
+        raise failure.CommandError(
+            "the log is empty: a daemon that is no service (`gitopsd service install`) writes to "
+            "its own terminal; where that went to a file, name it with --file"
+        )
     return 0
 
 

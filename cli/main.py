@@ -68,13 +68,8 @@ class Command(Protocol):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    chosen = _top_parser().parse_args(arguments[:1]).command
-    parser = argparse.ArgumentParser(prog=f"gitopsd {chosen}", description=COMMANDS[chosen])
-    command: Command = importlib.import_module(f"cli.{chosen}")
-    command.configure(parser)
     try:
-        return command.execute(parser.parse_args(arguments[1:]))
+        return _run(list(sys.argv[1:] if argv is None else argv))
     except failure.CommandError as err:
         print(f"gitopsd: {err}", file=sys.stderr)
         return err.status
@@ -83,6 +78,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Find the subcommand and run it."""
+    top = _top_parser()
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        top.error(f"there is no command {arguments[0]!r}; {_nearest(arguments[0])}")
+    chosen = top.parse_args(arguments[:1]).command
+    parser = argparse.ArgumentParser(prog=f"gitopsd {chosen}", description=COMMANDS[chosen])
+    command: Command = importlib.import_module(f"cli.{chosen}")
+    command.configure(parser)
+    return command.execute(parser.parse_args(arguments[1:]))
+
+
+def _nearest(word: str) -> str:
+    """Return what a mistyped command may have meant."""
+    import difflib
+
+    near = difflib.get_close_matches(word.lower(), COMMANDS, n=3)
+    return f"did you mean {' or '.join(near)}?" if near else "`gitopsd --help` lists them"
 
 
 def _top_parser() -> argparse.ArgumentParser:

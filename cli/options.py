@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from api import durations
 from cli import settings
-from inspection import failure
+from inspection import failure, names
 
 if TYPE_CHECKING:
     import argparse
@@ -65,6 +65,7 @@ def split_object(text: str) -> tuple[str, str]:
     kind, slash, name = text.partition("/")
     if not (kind and slash and name):
         raise failure.UsageError(f"{text!r} is no KIND/NAME, as in Deployment/web")
+    names.check(name)
     return kind, name
 
 
@@ -81,4 +82,5 @@ def object_of(words: Sequence[str]) -> tuple[str, str]:
         return split_object(rest[0])
     if len(rest) != 2:
         raise failure.UsageError("name one object, as in: kustomization apps")
+    names.check(rest[1])
     return rest[0], rest[1]

@@ -10,7 +10,7 @@ import difflib
 from typing import TYPE_CHECKING, Final
 
 from daemon import kinds
-from inspection import failure
+from inspection import failure, names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,4 +101,6 @@ def parse(given: Sequence[str]) -> tuple[kinds.Kind, list[str]]:
     kind = find(word)
     if slash:
         rest.insert(0, name)
+    for each in rest:
+        names.check(each)
     return kind, rest

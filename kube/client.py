@@ -348,7 +348,10 @@ class Client:
         Raises:
             NotFound: there is none.
             Conflict: it is another object of that name, or it changed.
+            ValueError: the name is empty, which would mean every object of the kind.
         """
+        if not name:
+            raise ValueError(f"a deletion names one {resource.gvk.kind}")
         wanted = {"uid": uid, "resourceVersion": resource_version}
         preconditions = {key: value for key, value in wanted.items() if value is not None}
         options = {

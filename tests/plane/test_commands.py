@@ -359,3 +359,29 @@ def test_watch_prints_what_changes_until_interrupted(
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
         assert process.stderr.read() == b""
+
+
+def test_empty_name_deletes_nothing(
+    gitopsd: Callable[..., int], cluster: Cluster, namespace: str
+) -> None:
+    assert gitopsd("delete", "source", "git", "", "-n", namespace, "--silent") == 2
+
+    names = cluster.kubectl("get", "gitrepositories", "-n", namespace, "-o", "name")
+    assert names.split() == ["gitrepository.source.toolkit.fluxcd.io/fleet"]
+
+
+def test_kinds_that_may_not_be_listed_do_not_make_a_cluster_away(
+    gitopsd: Callable[..., int],
+    cluster: Cluster,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "config.toml"
+    weak = cluster.user("weak")
+    config.write_text(config.read_text().replace(str(cluster.kubeconfig), str(weak)))
+
+    assert gitopsd("status") == 1
+
+    out = capsys.readouterr().out
+    assert "cluster home: not served" in out
+    assert "Kustomization: kustomizations" in out

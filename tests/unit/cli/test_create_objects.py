@@ -80,10 +80,18 @@ def test_export_prints_what_would_be_written(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["ks", "apps"], "name a source"),
+        (["ks", "apps"], "give --source too"),
+        (["source", "git", "a"], "give --url too"),
+        (["source", "oci", "a", "--tag", "1"], "give --url too"),
+        (["source", "helm", "a"], "give --url too"),
+        (["source", "bucket", "a"], "give --bucket-name and --endpoint too"),
+        (["source", "chart", "a", "--chart", "web"], "give --source too"),
+        (["hr", "a"], "give --chart and --source KIND/NAME, or --chart-ref KIND/NAME"),
+        (["hr", "a", "--chart", "web"], "give --source too"),
+        (["hr", "a", "--source", "helmrepo/charts"], "give --chart too"),
         (["ks", "apps", "--source", "fleet"], "is no KIND/NAME"),
         (["ks", "apps", "--source", "gti/fleet"], "did you mean"),
-        (["source", "git", "a", "--label", "x"], "write KEY=VALUE"),
+        (["source", "git", "a", "--url", "https://x", "--label", "x"], "write KEY=VALUE"),
     ],
 )
 def test_option_that_says_nothing_is_refused(argv: list[str], message: str) -> None:

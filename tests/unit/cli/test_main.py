@@ -236,3 +236,89 @@ def test_status_starts_without_what_only_clusters_need(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", code, "status", "--config", str(file)]
 
     assert subprocess.run(argv, check=False, cwd=ROOT, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["delete", "suspend", "resume", "reconcile", "tree", "diff"])
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a%2f"])
+def test_name_that_would_mean_something_else_is_refused(
+    config: Path, command: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["ks", name], [f"ks/{name}"]):
+        status = main.main([command, *words, "--config", str(config)])
+
+        assert status == 2
+        assert "name" in stderr_of(capsys)
+
+
+@pytest.mark.parametrize("command", ["trace", "logs", "debug"])
+def test_object_without_a_name_is_refused(
+    config: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main([command, "deploy/", "--config", str(config)]) == 2
+    assert "is no KIND/NAME" in stderr_of(capsys)
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("reconcil", "did you mean reconcile?"),
+        ("gte", "did you mean get?"),
+        ("xyzzy", "`gitopsd --help` lists them"),
+    ],
+)
+def test_mistyped_command_is_answered_with_the_nearest(
+    word: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main.main([word])
+
+    assert caught.value.code == 2
+    assert f"there is no command '{word}'; {hint}" in stderr_of(capsys)
+
+
+def test_broken_settings_are_told_with_their_line_or_key(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for content, message in (
+        ("[daemon\n", "line 1"),
+        ("[daemon]\ndata_dri = '/x'\n", "data_dri"),
+        ("[[clusters]]\nkubeconfig = '/x'\n", "name"),
+        ("[listen]\nwebhooks = 5\n", "listen.webhooks"),
+    ):
+        config.write_text(content)
+        for command in (["get", "ks"], ["check"], ["mcp"], ["drift"]):
+            assert main.main([*command, "--config", str(config)]) == 2
+            captured = capsys.readouterr()
+            assert message in captured.err + captured.out, command
+
+
+def test_what_is_missing_is_named_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.main(["compare"])
+
+    assert stderr_of(capsys).endswith("the following arguments are required: left, right\n")
+
+
+def test_interrupt_while_a_command_is_being_found_leaves_no_traceback(tmp_path: Path) -> None:
+    code = (
+        "import importlib, sys; from cli import main\n"
+        "def interrupted(name): raise KeyboardInterrupt\n"
+        "importlib.import_module = interrupted\n"
+        "sys.exit(main.main(['version']))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, cwd=ROOT, capture_output=True, text=True
+    )
+
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_empty_log_says_where_a_log_may_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "gitopsd.log"
+    file.touch()
+
+    assert main.main(["logs", "--file", str(file)]) == 1
+    assert "the log is empty" in stderr_of(capsys)
