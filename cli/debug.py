@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("what", nargs="+", metavar="KIND NAME", help="any kind of object")
-    parser.add_argument("--api-version", default="", help="of a kind that is not well known")
+    parser.add_argument("--api-version", default="", help="where several groups have the kind")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     parser.add_argument("--show-status", action="store_true", help="print its status as YAML")
     parser.add_argument("--show-history", action="store_true", help="print what it went through")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from api import meta
 from cli import access, options
-from inspection import failure, live, podlogs
+from inspection import failure, named, podlogs
 from kube.discovery import Discovery
 from runtime import clock
 
@@ -26,9 +26,8 @@ async def read(cluster: Cluster, args: argparse.Namespace) -> list[str]:
     namespace = args.namespace or meta.NAMESPACE
     async with access.client(cluster) as client:
         discovery = Discovery(client, clock.SystemClock())
-        served = await live.resource(discovery, "", live.proper(kind))
-        body = await live.get(client, served, namespace, name)
-        pods = await podlogs.pods_of(client, {"kind": served.gvk.kind} | body)
+        body = await named.read(client, discovery, kind, name, namespace)
+        pods = await podlogs.pods_of(client, body)
         texts = []
         for pod in pods:
             for container in podlogs.containers(pod):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("object", metavar="KIND/NAME", help="as in deploy/web or ks/apps")
-    parser.add_argument("--api-version", default="", help="of a kind that is not well known")
+    parser.add_argument("--api-version", default="", help="where several groups have the kind")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     options.add_namespace(parser)
     options.add_cluster(parser)

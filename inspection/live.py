@@ -90,14 +90,6 @@ class _Page(meta.Struct, frozen=True, kw_only=True):
     items: tuple[msgspec.Raw, ...] = ()
 
 
-class _Group(meta.Struct, frozen=True, kw_only=True):
-    name: str
-
-
-class _Groups(meta.Struct, frozen=True, kw_only=True):
-    groups: tuple[_Group, ...] = ()
-
-
 _WELL_KNOWN = {
     "Deployment": "apps",
     "StatefulSet": "apps",
@@ -120,6 +112,11 @@ def proper(kind: str) -> str:
     known = {name.lower(): name for name in (*_WELL_KNOWN, *_CORE)}
     word = kind.lower()
     return _SHORT.get(word) or known.get(word) or known.get(word.removesuffix("s")) or kind
+
+
+def is_well_known(kind: str) -> bool:
+    """Tell whether a kind, as `proper` spells it, is found without asking for its group."""
+    return kind in _WELL_KNOWN or kind in _CORE
 
 
 def gvk(api_version: str, kind: str) -> GVK:
@@ -149,12 +146,6 @@ async def resource(discovery: Discovery, api_version: str, kind: str) -> Resourc
             f"{err}; kinds are spelt as in a manifest (Deployment, not deploy), and "
             "get_kubernetes_api_versions lists the custom ones with their versions"
         ) from err
-
-
-async def groups(client: Client) -> list[str]:
-    """Return the API groups of a cluster, the core's empty name first."""
-    body = await client.get_raw("/apis")
-    return ["", *(each.name for each in msgspec.json.decode(body, type=_Groups).groups)]
 
 
 async def get(client: Client, found: Resource, namespace: str, name: str) -> JsonObject:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inspection import kinds, live
+from inspection import kinds, live, served
 
 if TYPE_CHECKING:
     from kube.client import Client
@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from kube.objects import JsonObject, Resource
 
 
-async def resource(discovery: Discovery, kind: str, api_version: str = "") -> Resource:
+async def resource(
+    client: Client, discovery: Discovery, kind: str, api_version: str = ""
+) -> Resource:
     """Return how the kind is served that a word means.
 
     Args:
-        discovery: the cluster's.
+        client: the cluster.
+        discovery: the same cluster's.
         kind: ``ks``, ``deploy``, ``Certificate``.
-        api_version: of a kind that is neither Flux's nor well known.
+        api_version: of a kind whose name several groups have.
 
     Raises:
         failure.CommandError: it is not served.
@@ -26,7 +29,10 @@ async def resource(discovery: Discovery, kind: str, api_version: str = "") -> Re
     known = kinds.words().get(kind.lower())
     if known is not None and not api_version:
         return known.resource
-    return await live.resource(discovery, api_version, live.proper(kind))
+    proper = live.proper(kind)
+    if api_version or live.is_well_known(proper):
+        return await live.resource(discovery, api_version, proper)
+    return await served.find(client, kind)
 
 
 async def read(
@@ -45,11 +51,11 @@ async def read(
         kind: a word for its kind.
         name: its name.
         namespace: its namespace; not looked at for a cluster-scoped kind.
-        api_version: of a kind that is neither Flux's nor well known.
+        api_version: of a kind whose name several groups have.
 
     Raises:
         failure.CommandError: it is not there, or its kind is not served.
     """
-    served = await resource(discovery, kind, api_version)
-    found = await live.get(client, served, namespace if served.is_namespaced else "", name)
-    return {"apiVersion": served.gvk.api_version, "kind": served.gvk.kind} | found
+    found = await resource(client, discovery, kind, api_version)
+    body = await live.get(client, found, namespace if found.is_namespaced else "", name)
+    return {"apiVersion": found.gvk.api_version, "kind": found.gvk.kind} | body

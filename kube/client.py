@@ -170,14 +170,18 @@ class Client:
         obj: JsonObject = orjson.loads(reply.body)
         return obj
 
-    async def get_raw(self, path: str, *, params: Mapping[str, str] | None = None) -> bytes:
+    async def get_raw(
+        self, path: str, *, params: Mapping[str, str] | None = None, accept: str = ""
+    ) -> bytes:
         """Return the body of any path, e.g. ``/version``.
 
         Args:
             path: percent-encoded, from the server's root.
             params: query parameters.
+            accept: which form of it; plain JSON where empty.
         """
-        call = Call("GET", "get", path, _target(path, params or {}), _READ)
+        media = Media(accept) if accept else _READ
+        call = Call("GET", "get", path, _target(path, params or {}), media)
         return (await self._send(call)).body
 
     async def metadata(self, resource: Resource, namespace: str, name: str) -> PartialMeta:

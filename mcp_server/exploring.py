@@ -35,9 +35,7 @@ _MOST_NODES: Final = 60
 Kind = Annotated[str, about("Kind, or the flux CLI's word for it: Kustomization, ks, git, hr")]
 Name = Annotated[str, about("Name of the object")]
 Namespace = Annotated[str, about("Namespace of the object")]
-ApiVersion = Annotated[
-    str, about("API version of a kind that is neither Flux's nor a well-known one")
-]
+ApiVersion = Annotated[str, about("API version, where several groups have a kind of this name")]
 
 
 class Named(Arguments, frozen=True, kw_only=True):

@@ -126,7 +126,7 @@ def _steps(
     return (
         f"see what came since: git log --oneline {good[:12]}..{bad[:12]} -- {obj.path or '.'}",
         f"revert it: git revert --no-edit {good[:12]}..{bad[:12]}, push to {remote}",
-        f"look first: plan_change with revision={good[:12]} shows what going back would do",
+        f"look first: plan_change with revision={good} shows what going back would do",
         f"or hold everything from this source back meanwhile: {pinned}",
     )
 

@@ -63,7 +63,7 @@ async def wait_for(call: Call, args: WaitQuery) -> Answer:
     """
     limit_s = _limit(args.timeout)
     site = await call.site(args.cluster)
-    served = await named.resource(site.discovery, args.kind, args.apiVersion)
+    served = await named.resource(site.client, site.discovery, args.kind, args.apiVersion)
     if (args.revision or args.requested_at) and not flux.is_flux(served.gvk.group):
         raise failure.UsageError(
             f"a {served.gvk.kind} has no revision and handles no requests; wait for the "

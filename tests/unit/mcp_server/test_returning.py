@@ -27,6 +27,7 @@ def test_way_back_reverts_what_came_after_the_last_success() -> None:
 
     assert (found.current, found.last_good) == (BAD, GOOD)
     assert any("git revert --no-edit aaaaaaaaaaaa..7e0b4c5a9d1f" in step for step in found.steps)
+    assert any(f"plan_change with revision={'a' * 40} shows" in step for step in found.steps)
     assert any(f"spec.ref.commit: {'a' * 40}" in step for step in found.steps)
 
 
