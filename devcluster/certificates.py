@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LIFETIME = dt.timedelta(days=365)
+_RSA_BITS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Authority:
         if not self.certificate_path.exists():
             self._create()
         key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), password=None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - what _create() wrote
+        assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)  # noqa: S101 - what _create() wrote, or an older one
         self._key = key
         self._certificate = x509.load_pem_x509_certificate(self.certificate_path.read_bytes())
 
@@ -80,7 +81,9 @@ class Authority:
 
     def _create(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        key = ec.generate_private_key(ec.SECP256R1())
+        # As kubeadm makes it: the API server checks its signature anew for each request, and that
+        # of an elliptic curve takes it twice as long.
+        key = rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "devcluster")])
         certificate = (
             _builder(name, name, key)
@@ -97,7 +100,7 @@ class Authority:
 
 def signing_key() -> Pair:
     """Make the key pair of service account tokens: the public key stands in for the certificate."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -137,7 +140,7 @@ def write_private(path: Path, content: bytes) -> None:
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
     lifetime: dt.timedelta = _LIFETIME,
 ) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)

@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, SignatureAlgorithmOID
 
 from devcluster.certificates import Authority, kubeconfig, signing_key, write_private
 
@@ -38,6 +38,12 @@ def test_authority_is_the_same_when_opened_again(tmp_path: Path) -> None:
     first = Authority(tmp_path / "pki").certificate_path.read_bytes()
     assert Authority(tmp_path / "pki").certificate_path.read_bytes() == first
     assert stat.S_IMODE((tmp_path / "pki" / "ca.key").stat().st_mode) == 0o600
+
+
+def test_signature_of_the_authority_is_one_that_is_quickly_checked(tmp_path: Path) -> None:
+    pair = Authority(tmp_path / "pki").issue("ada")
+    certificate = x509.load_pem_x509_certificate(pair.certificate)
+    assert certificate.signature_algorithm_oid == SignatureAlgorithmOID.RSA_WITH_SHA256
 
 
 def test_kubeconfig_needs_no_other_file(tmp_path: Path) -> None:
