@@ -38,6 +38,13 @@ PROVIDERS = sorted(NAMES)
 EVIL = "https://evil.example:6443"
 
 
+def _kubeconfig(server: str) -> bytes:
+    context = {"name": "it", "context": {"cluster": "it"}}
+    clusters = [{"name": "it", "cluster": {"server": server}}]
+    told = {"current-context": "it", "contexts": [context], "clusters": clusters}
+    return json.dumps(told).encode()
+
+
 @pytest.fixture(scope="module")
 def door() -> Iterator[socket.socket]:
     """Where the clouds and the doorman are."""
@@ -316,6 +323,29 @@ async def test_config_map_that_cannot_be_right_is_told(
     await lead(world, **{"serviceAccountName": "deployer", **values})
     await start(world)
     await world.until("apps", failed("ReconciliationFailed", text))
+
+
+@pytest.mark.parametrize(
+    ("kubeconfigs", "text"),
+    [
+        ([], "the cloud does not say where AKS cluster 'prod' is"),
+        ([b"]"], "the cloud does not say where AKS cluster 'prod' is"),
+        ([b"{}"], "the cloud does not say where AKS cluster 'prod' is"),
+        ([_kubeconfig("")], "the cloud does not say where AKS cluster 'prod' is"),
+        (
+            [_kubeconfig("http://a")],
+            "the cloud names an address of the cluster that is none of https",
+        ),
+    ],
+)
+async def test_cloud_that_tells_no_address_is_told(
+    world: World, cloud: Cloud, kubeconfigs: list[bytes], text: str
+) -> None:
+    cloud.kubeconfigs = kubeconfigs
+    await lead(world, "azure", serviceAccountName="deployer")
+    await start(world)
+    await world.until("apps", failed("ReconciliationFailed", text))
+    assert not cloud.shown
 
 
 async def test_words_of_the_cluster_are_for_whom_the_config_map_says(

@@ -98,6 +98,8 @@ class Cloud:
     """Of the words that were taken."""
     strangers: set[str] = field(default_factory=set)
     """Providers whose tokens the cluster does not know."""
+    kubeconfigs: list[bytes] | None = None
+    """What Azure says instead of what is true."""
     lent: Credentials = KEY
     """What AWS lends to the role."""
     profile: Any = field(default_factory=dict)
@@ -182,8 +184,11 @@ class Cloud:
         if request.method == "GET" and path == NAMES["azure"]:
             return web.json_response({"properties": {"aadProfile": self.profile}})
         if request.method == "POST" and path == f"{NAMES['azure']}/listClusterUserCredential":
-            value = base64.b64encode(self._kubeconfig()).decode()
-            return web.json_response({"kubeconfigs": [{"name": "clusterUser", "value": value}]})
+            told = [self._kubeconfig()] if self.kubeconfigs is None else self.kubeconfigs
+            values = [base64.b64encode(each).decode() for each in told]
+            return web.json_response(
+                {"kubeconfigs": [{"name": "clusterUser", "value": value} for value in values]}
+            )
         said = {"code": "ResourceNotFound", "message": f"The Resource '{path}' was not found."}
         return web.json_response({"error": said}, status=404)
 
