@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 
 from api import meta
 from kube import errors, references
 from kube.helm.storage import ReleaseStorage
-from kube.objects import GVK
+from kube.objects import GVK, Resource
 from tests.support import helmcharts, releaser
 from tests.support.releaser import at_revision, condition, ready, stalled, unready
 
@@ -34,6 +35,49 @@ data:
 """
 SAME = "{apiVersion: v1, kind: ConfigMap, metadata: {name: same}, data: {k: v}}"
 CHART = {"templates/map.yaml": MAP, "templates/same.yaml": SAME}
+RICH = {
+    "values.yaml": "new: false\n",
+    "templates/all.yaml": """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: one, labels: {old: {{ .Values.new | not | quote }}}}
+data:
+  common: {{ .Values.new | quote }}
+  {{ if .Values.new }}new{{ else }}old{{ end }}: x
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  clusterIP: None
+  selector: {app: web}
+  ports:
+  - {name: http, port: 80}
+  {{- if .Values.new }}
+  - {name: metrics, port: 90}
+  {{- else }}
+  - {name: admin, port: 91}
+  {{- end }}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - name: main
+        image: none.example.com/none:{{ .Values.new }}
+        env: [{name: A, value: "1"}{{ if .Values.new | not }}, {name: B, value: "2"}{{ end }}]
+      {{- if .Values.new }}
+      - {name: side, image: none.example.com/side}
+      {{- end }}
+""",
+}
+MADE = (("ConfigMap", "one"), ("Service", "web"), ("apps/v1/Deployment", "web"))
 INSTALL = {"serverSideApply": False}
 DISABLED = {"serverSideApply": "disabled"}
 ENABLED = {"serverSideApply": "enabled"}
@@ -152,6 +196,66 @@ async def test_helm_acts_on_what_was_merged_without_any_force(world: World, name
     world.helm.run("uninstall", "demo", "-n", namespace)
     with pytest.raises(errors.NotFound):
         await world.live("ConfigMap", "one")
+
+
+async def test_what_is_merged_is_what_helm_itself_makes_of_it(
+    world: World, namespace: str, tmp_path: Path
+) -> None:
+    beside = f"{namespace}-h"
+    resource = Resource(GVK("", "v1", "Namespace"), "namespaces", is_namespaced=False)
+    body = orjson.dumps({"metadata": {"name": beside}})
+    await world.context.client.create(resource, "", body, manager="test")
+    file = tmp_path / "rich.tgz"
+    file.write_bytes(helmcharts.pack("demo", RICH))
+    await world.push(file.read_bytes())
+    off = "--server-side=false"
+    world.helm.run("install", "demo", str(file), "-n", beside, off)
+    waits = {"disableWait": True}
+    await world.release("demo", install=INSTALL | waits, upgrade=waits)
+    await world.until("demo", ready)
+    deployments = await world.context.discovery.resource(GVK("apps", "v1", "Deployment"))
+    for place in (namespace, beside):
+        for of, name, change in (
+            (deployments, "web", {"spec": {"replicas": 3}}),
+            (CONFIG_MAPS, "one", {"data": {"kept": "by hand", "common": "by hand"}}),
+        ):
+            await world.context.client.patch(
+                of, place, name, orjson.dumps(change), manager="somebody"
+            )
+    world.helm.run("upgrade", "demo", str(file), "-n", beside, off, "--set", "new=true")
+    await world.release("demo", install=INSTALL | waits, upgrade=waits, values={"new": True})
+    await world.until("demo", at_revision(2))
+    for kind, name in MADE:
+        ours, theirs = [await world.live(kind, name, each) for each in (namespace, beside)]
+        assert comparable(ours) == comparable(theirs)
+    on = ("--server-side=true", "--force-conflicts")
+    world.helm.run("upgrade", "demo", str(file), "-n", beside, *on, "--set", "new=false")
+    await world.release("demo", upgrade=ENABLED | waits, values={"new": False})
+    await world.until("demo", at_revision(3))
+    for kind, name in MADE:
+        ours, theirs = [await world.live(kind, name, each) for each in (namespace, beside)]
+        assert comparable(ours)["content"] == comparable(theirs)["content"]
+        found = [
+            {(manager, operation) for manager, operation, _ in comparable(each)["fields"]}
+            for each in (ours, theirs)
+        ]
+        assert found[0] == found[1]
+
+
+def comparable(obj: dict[str, Any]) -> dict[str, Any]:
+    """Return what two programs must agree on: content and ownership, but for names and owners."""
+    own = (meta.HELM_OWNER_NAME, meta.HELM_OWNER_NAMESPACE)
+    metadata = obj["metadata"]
+    fields = []
+    for entry in metadata["managedFields"]:
+        for name in own:
+            labels = entry["fieldsV1"].get("f:metadata", {}).get("f:labels", {})
+            labels.pop(f"f:{name}", None)
+        manager = {"helm": meta.HELM_MANAGER}.get(entry["manager"], entry["manager"])
+        fields.append((manager, entry["operation"], entry["fieldsV1"]))
+    content = {key: value for key, value in obj.items() if key not in {"metadata", "status"}}
+    labels = {key: value for key, value in metadata["labels"].items() if key not in own}
+    return {"content": content, "labels": labels, "fields": sorted(fields, key=str)}
 
 
 async def test_a_rollback_is_written_as_its_own_field_says(world: World) -> None:
