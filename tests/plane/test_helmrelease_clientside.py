@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 
 from api import meta
+from devcluster import processes
 from kube import errors, references
 from kube.helm.storage import ReleaseStorage
 from kube.objects import GVK
@@ -61,11 +61,11 @@ spec:
         env: [{name: A, value: "1"}, {name: A, value: "2"}]
 """
 MORE = MAP.replace("{{ .Values.name }}", "{{ .Values.name }}-more")
-OBJECTS = 200
+OBJECTS = 60
 MANY = {
     "values.yaml": "text: old\n",
     "templates/many.yaml": """\
-{{- range $number := until 200 }}
+{{- range $number := until 60 }}
 ---
 apiVersion: v1
 kind: ConfigMap
@@ -361,7 +361,7 @@ async def test_a_daemon_that_ends_takes_its_helm_along_and_the_next_one_goes_on(
     await world.release("demo", install=INSTALL, values={"text": "new"})
     pid = await helm_at_work(world)
     await world.engine.stop_kind(releaser.KIND)
-    assert pid not in await world.context.threads.run(_children, str(helming.helm_program()))
+    assert pid not in await helms(world)
     assert world.history("demo")[-1] == (2, "pending-upgrade")
     world.engine.start_kind(releaser.KIND)
     await world.until("demo", at_revision(3))
@@ -410,17 +410,11 @@ async def helm_at_work(world: World) -> int:
         return bool((await world.live("ConfigMap", "m000"))["data"] == {"text": "new"})
 
     await world.holds_soon(has_begun)
-    (found,) = await world.context.threads.run(_children, str(helming.helm_program()))
-    return int(found)
+    (found,) = await helms(world)
+    return found
 
 
-def _children(program: str) -> list[int]:
-    """Return the processes of a program that this one has started."""
-    done = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
-    return [int(pid) for pid, arguments in lines if arguments.startswith(program)]
+async def helms(world: World) -> list[int]:
+    """Return the processes of helm that this one has started."""
+    started = await world.context.threads.run(processes.children, os.getpid())
+    return [pid for pid, name in started.items() if name == helming.helm_program().name]
