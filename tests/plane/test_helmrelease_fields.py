@@ -275,6 +275,24 @@ async def test_what_a_failed_upgrade_created_is_deleted_where_that_is_asked_for(
     assert await world.live("ConfigMap", "demo")
 
 
+@pytest.mark.parametrize("install", [{}, {"serverSideApply": False}])
+async def test_an_upgrade_leaves_objects_to_others_where_that_is_asked_for(
+    world: World, install: dict[str, Any]
+) -> None:
+    await world.release("demo", install=install, upgrade={"disableTakeOwnership": True})
+    await world.until("demo", ready)
+    await world.put("ConfigMap", "new", mine="1")
+    new = "{apiVersion: v1, kind: ConfigMap, metadata: {name: new}, data: {k: v}}"
+    await push(world, "2.0.0", new=new)
+    item = await world.until_shown("demo", releaser.unready("UpgradeFailed"))
+    assert "cannot be imported into the current release" in condition(item, meta.READY)[2]
+    assert (await world.live("ConfigMap", "new"))["data"] == {"mine": "1"}
+    assert world.history("demo") == [(1, "deployed")]
+    await world.release("demo", install=install)
+    await world.until("demo", at_revision(2))
+    assert (await world.live("ConfigMap", "new"))["data"] == {"k": "v", "mine": "1"}
+
+
 async def test_a_failed_upgrade_is_uninstalled_where_that_is_asked_for(world: World) -> None:
     remediation = {"strategy": "uninstall", "retries": 1}
     await world.release("demo", upgrade={"remediation": remediation})
