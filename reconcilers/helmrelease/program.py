@@ -15,6 +15,7 @@ Secrets are moved to the namespace of the records, for which helm has no option.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from contextlib import asynccontextmanager
@@ -152,7 +153,17 @@ class Helm:
         self._program, self._complaint = program, complaint
         self._processes, self._threads = processes, threads
         self._folders = PrivateFolders(owner / "helm")
-        self._is_clean = False
+        self._cleaning, self._is_clean = asyncio.Lock(), False
+
+    async def clean(self) -> None:
+        """Remove what a killed process left behind; the first call does, and the others wait.
+
+        Rendered Secrets may be among it, so that it does not stay until the next render.
+        """
+        async with self._cleaning:
+            if not self._is_clean:
+                await self._threads.run(self._folders.sweep)
+                self._is_clean = True
 
     @asynccontextmanager
     async def session(self, place: Place, shelf: Shelf | None = None) -> AsyncIterator[Session]:
@@ -171,19 +182,14 @@ class Helm:
         if self._program is None:
             raise HelmMissing(self._complaint or "the helm program was not found")
         move = relay.Move(place.namespace, place.storage_namespace)
-        folder = await self._threads.run(self._make)
+        await self.clean()
+        folder = await self._threads.run(self._folders.make)
         try:
             async with relay.lending(place.client, move, shelf) as server:
                 await self._threads.run(_write_kubeconfig, folder, server)
                 yield Session(folder, place, self._program, self._processes)
         finally:
             await self._threads.run(self._folders.remove, folder)
-
-    def _make(self) -> Path:
-        if not self._is_clean:
-            self._folders.sweep()
-            self._is_clean = True
-        return self._folders.make()
 
 
 def explain(stderr: str, folder: Path) -> str:

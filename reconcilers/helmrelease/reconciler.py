@@ -110,6 +110,7 @@ class HelmReleaseReconciler:
             GitOpsError: the outcome, once the HelmRelease's status tells it.
         """
         self._adopt()
+        await self._renderer.helm.clean()
         item = self._releases.get(ref.namespace, ref.name)
         if item is None:
             self._forget(ref)

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -46,13 +47,17 @@ class Workplace:
         self.sops = sops.Sops(program, processes, threads, self._folders)
         """Decrypts, and remembers in memory what it did."""
         self._checkouts = checkouts.Checkouts()
-        self._is_clean = False
+        self._cleaning, self._is_clean = asyncio.Lock(), False
 
     async def clean(self) -> None:
-        """Remove what a killed process left behind; the first call does."""
-        if not self._is_clean:
-            self._is_clean = True
-            await self._threads.run(self._sweep)
+        """Remove what a killed process left behind; the first call does, and the others wait.
+
+        Who did not wait could see a directory go that it has just made.
+        """
+        async with self._cleaning:
+            if not self._is_clean:
+                await self._threads.run(self._sweep)
+                self._is_clean = True
 
     async def take(self, name: str, *, is_private: bool) -> Checkout:
         """Return a directory to build in, which only this process's user can read.

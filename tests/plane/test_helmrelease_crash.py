@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api import meta
+from reconcilers.kustomization.private import PrivateFolders
 from tests.support import helmcharts, releaser
-from tests.support.releaser import gone, ready
+from tests.support.releaser import gone, ready, unready
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -63,6 +64,15 @@ async def test_twenty_kills_leave_one_release_and_no_orphan(world: World, namesp
     await world.until("demo", gone)
     assert await releaser.listed(world, "configmaps", f"{meta.HELM_OWNER_NAME}=demo") == []
     assert world.history("demo", namespace) == []
+
+
+async def test_what_a_killed_helm_left_goes_although_nothing_is_rendered(world: World) -> None:
+    folders = PrivateFolders(world.context.data_dir / "helm" / "helm")
+    left = await asyncio.to_thread(folders.make)
+    (left / "documents").write_text("kind: Secret")
+    await world.release("demo", chartRef={"kind": "OCIRepository", "name": "nowhere"})
+    await world.until("demo", unready("ArtifactFailed"))
+    assert not left.exists()
 
 
 async def killed_after(world: World, requests: int) -> None:
