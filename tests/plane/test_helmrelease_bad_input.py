@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -158,3 +159,17 @@ async def test_an_upgrade_that_cannot_be_leaves_the_release_as_it_is(
     await world.push(helmcharts.pack("demo", changed, version="2.0.1"))
     await world.until("demo", at_revision(2))
     assert (await world.live("ConfigMap", "good"))["data"] == {"k": "changed"}
+
+
+async def test_a_release_that_no_secret_holds_is_refused_before_it_is_applied(
+    world: World,
+) -> None:
+    await world.push(helmcharts.pack("demo", {**FILES, "files/large": os.urandom(1_200_000)}))
+    await world.release("demo")
+    message = await until_refused(world, "demo", "InstallFailed", "a Secret holds 1048576")
+    assert message.endswith(": leave files out of the chart demo by its .helmignore, or split it")
+    with pytest.raises(errors.NotFound):
+        await world.live("ConfigMap", "good")
+    assert world.history("demo") == []
+    await world.push(helmcharts.pack("demo", FILES, version="1.0.1"))
+    await world.until("demo", ready)
