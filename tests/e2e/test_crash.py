@@ -29,7 +29,7 @@ def test_daemon_and_api_server_killed_in_the_middle_lose_nothing(tmp_path: Path)
     assert any(each.had_begun for each in rounds[:3]), told
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(480)
 def test_daemon_and_helm_killed_in_the_middle_of_a_release_lose_nothing(tmp_path: Path) -> None:
     told: list[str] = []
     rounds = releasesoak.soak(tmp_path, size=CONFIG_MAPS, rounds=ROUNDS, seed=SEED, say=told.append)
