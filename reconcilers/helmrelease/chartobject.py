@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import orjson
 
-from api import meta
+from api import durations, meta
 from api import source as source_api
 from kube import errors
 from kube.objects import GVK
@@ -44,7 +44,8 @@ def manifest(item: HelmRelease, template: ChartTemplate) -> JsonObject:
         "chart": chart.chart,
         "version": chart.version,
         "sourceRef": {"kind": chart.source_ref.kind, "name": chart.source_ref.name},
-        "interval": chart.interval or item.spec.interval,
+        # As a Go client writes it, so that a move from Flux or back finds what it left.
+        "interval": durations.format_go(durations.parse(chart.interval or item.spec.interval)),
         "reconcileStrategy": chart.reconcile_strategy,
     }
     if chart.values_files:
@@ -54,17 +55,14 @@ def manifest(item: HelmRelease, template: ChartTemplate) -> JsonObject:
     if chart.verify:
         verify = msgspec.to_builtins(chart.verify)
         spec["verify"] = {"provider": chart.verify.provider, **verify}
-    return {
-        "apiVersion": _GVK.api_version,
-        "kind": KIND,
-        "metadata": {
-            "name": names.chart_name(item),
-            "namespace": names.chart_namespace(item),
-            "labels": {**(extra.labels if extra else {}), **labels},
-            "annotations": extra.annotations if extra else {},
-        },
-        "spec": spec,
+    metadata: JsonObject = {
+        "name": names.chart_name(item),
+        "namespace": names.chart_namespace(item),
+        "labels": {**(extra.labels if extra else {}), **labels},
     }
+    if extra and extra.annotations:
+        metadata["annotations"] = extra.annotations
+    return {"apiVersion": _GVK.api_version, "kind": KIND, "metadata": metadata, "spec": spec}
 
 
 async def sync(attempt: Attempt) -> None:
