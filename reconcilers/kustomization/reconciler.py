@@ -263,6 +263,7 @@ class KustomizationReconciler:
         if attempt.artifact is None:
             raise AssertionError("the source comes before the build")
         tree = await artifacts.open_tree(self._context, attempt.artifact)
+        attempted = attempt.status.last_attempted_revision
         attempt.step("Building manifests")
         attempt.change(last_attempted_revision=attempt.revision)
         request = await requesting.request(self._context, attempt.item, tree)
@@ -270,6 +271,9 @@ class KustomizationReconciler:
             builder = requesting.builder(self._context, self._store, self._workplace)
             built = await builder.build(request)
         except planning.PathNotFound as err:
+            # To Flux this belongs to the fetching, and nothing was attempted yet.
+            attempt.step("Fetching manifests")
+            attempt.change(last_attempted_revision=attempted)
             raise TransientError(meta.ARTIFACT_FAILED, str(err)) from err
         except manifest.BuildError as err:
             raise TransientError(meta.BUILD_FAILED, str(err)) from err

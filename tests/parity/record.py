@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from devcluster.api import Api, Credentials
+from devcluster.errors import DevclusterError
 from devcluster.gitserver import GitServer
 from tests.support import estate
 from tests.support.fleets import Fleet
@@ -51,9 +52,9 @@ def main() -> int:
             if options.write:
                 write(FLEETS / name, found)
                 continue
-            difference = _difference(read(FLEETS / name), found)
-            print(f"{name}: {'different' if difference else 'the same'}\n{difference}", flush=True)
-            differs = differs or bool(difference)
+            lines = difference(read(FLEETS / name), found)
+            print(f"{name}: {'different' if lines else 'the same'}\n{lines}", flush=True)
+            differs = differs or bool(lines)
     connection.close()
     return int(differs)
 
@@ -68,7 +69,10 @@ def run(fleet: Fleet) -> JsonObject:
     found: JsonObject = {}
     for stage in fleet.stages:
         fleet.push(stage)
-        estate.until(fleet.is_settled, f"{fleet.folder.name} settles:\n{fleet.described()}")
+        try:
+            estate.until(fleet.is_settled, f"{fleet.folder.name} settles")
+        except TimeoutError as error:
+            raise DevclusterError(f"{error}\n{fleet.described()}") from None
         found[stage] = _quiet(fleet)
         fleet.turned()
     found["left"] = fleet.end()
@@ -97,12 +101,13 @@ def _quiet(fleet: Fleet) -> JsonObject:
         shown = again
 
 
-def _difference(recorded: JsonObject, found: JsonObject) -> str:
+def difference(recorded: object, found: object) -> str:
+    """Return in lines what was found otherwise than it was recorded; empty where nothing was."""
     lines = (_dump(each).decode().splitlines() for each in (recorded, found))
     return "\n".join(difflib.unified_diff(*lines, "recorded", "found", lineterm=""))
 
 
-def _dump(found: JsonObject) -> bytes:
+def _dump(found: object) -> bytes:
     return orjson.dumps(
         found, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
     )

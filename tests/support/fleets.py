@@ -1,11 +1,11 @@
 """Whole fleets as people keep them in Git, and what a cluster shows once they are applied.
 
 A fleet is a folder: ``kustomizations.yaml`` maps names to specs, ``repo`` is the repository,
-``then`` holds the files of a second push. ``NAMESPACE`` in them stands for the fleet's namespace,
-and files called ``*.sealed.yaml`` are encrypted before they are pushed. ``expected.json`` is what
-Flux's own controllers showed after each push: source-controller 1.9.1 and kustomize-controller
-1.9.4, of Flux 2.9, on Kubernetes 1.36.3, outside the cluster and with their default settings but
-``--requeue-dependency=2s``. `tests.parity.record` wrote it.
+``then`` holds the files of a second push, of which empty ones are deleted. ``NAMESPACE`` in them
+stands for the fleet's namespace, and files called ``*.sealed.yaml`` are encrypted before they are
+pushed. ``expected.json`` is what Flux's own controllers showed after each push: source-controller
+1.9.1 and kustomize-controller 1.9.4, of Flux 2.9, on Kubernetes 1.36.3, outside the cluster and
+with their default settings but ``--requeue-dependency=2s``. `tests.parity.record` wrote it.
 
 A `Fleet` is run through the API server and a Git server alone, so it serves any reconciler.
 """
@@ -40,8 +40,10 @@ _SOURCE = "repo"
 _TIMES = re.compile(r"\b\d+(\.\d+)?(ms|µs|s)\b")
 _TRANSIENT = frozenset({meta.DEPENDENCY_NOT_READY})
 """Reasons of events that are told or not, as things happen to overlap."""
-_UNDECIDED = frozenset({meta.DEPENDENCY_NOT_READY, meta.ARTIFACT_FAILED, meta.PROGRESSING})
+_UNDECIDED = frozenset({meta.DEPENDENCY_NOT_READY, meta.PROGRESSING})
 """Reasons for which a Kustomization that is not Ready has yet to be applied."""
+_FOLDERS = re.compile(r"/\S*/kustomization-\d+/")
+"""Where a controller unpacks an artifact."""
 _STRANGERS = frozenset({"kube-controller-manager", "kube-apiserver", "unknown"})
 """Managers that say nothing about the reconciler; the last is who sends no name, such as `Api`."""
 
@@ -84,7 +86,9 @@ class Fleet:
         files = {str(each.relative_to(folder)): self._content(each) for each in _files(folder)}
         if stage != STAGES[0]:
             self._earlier.append(self.revision)
-        self._repo.push(files, message=f"Push {stage}")
+        gone = [path for path, text in files.items() if not text]
+        kept = {path: text for path, text in files.items() if text}
+        self._repo.push(kept, delete=gone, message=f"Push {stage}")
         if stage == STAGES[0]:
             self._create()
         else:
@@ -128,7 +132,7 @@ class Fleet:
             (self.namespace, "NAMESPACE"),
         ):
             text = text.replace(value, name)
-        shown: JsonObject = orjson.loads(_TIMES.sub("TIME", text))
+        shown: JsonObject = orjson.loads(_FOLDERS.sub("", _TIMES.sub("TIME", text)))
         return shown
 
     def turned(self) -> None:
@@ -186,8 +190,11 @@ class Fleet:
         status = (item or {}).get("status", {})
         if ready.get("status") == "True":
             return bool(status.get("lastAppliedRevision") == self.revision)
-        is_refused = ready.get("status") == "False" and ready["reason"] not in _UNDECIDED
-        return is_refused and bool(status.get("lastAttemptedRevision") == self.revision)
+        if ready.get("status") != "False" or ready["reason"] in _UNDECIDED:
+            return False
+        # A path that is not there is no attempt.
+        is_attempt = ready["reason"] != meta.ARTIFACT_FAILED
+        return not is_attempt or bool(status.get("lastAttemptedRevision") == self.revision)
 
     def _all_events(self) -> list[JsonObject]:
         path = f"/api/v1/namespaces/{self.namespace}/events"
