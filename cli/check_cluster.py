@@ -50,7 +50,13 @@ async def findings(cluster: Cluster) -> list[Finding]:
             found += [await _definition(client, cluster, kind) for kind in kinds.ALL]
             found.append(await _rights(client, cluster))
             return found
-    except (errors.ApiError, AuthError) as err:
+    except errors.Unreachable as err:
+        return [(False, f"{err}; does it run, and is its address in the kubeconfig right?")]
+    except errors.Unauthorized as err:
+        return [(False, f"{err}; renew the credentials in the kubeconfig")]
+    except AuthError as err:
+        return [(False, f"{err}; correct kubeconfig or context of this [[clusters]]")]
+    except errors.ApiError as err:
         return [(False, str(err))]
 
 
@@ -62,12 +68,17 @@ async def _definition(client: Client, cluster: Cluster, kind: kinds.Kind) -> Fin
     except errors.NotFound:
         if cluster.install_crds:
             return True, f"CRD {name}: the daemon installs it when it starts"
-        return False, f"CRD {name}: is not there, and install_crds is off"
+        return False, (
+            f"CRD {name}: is not there, and install_crds is off; switch it on, or apply Flux's "
+            "definitions"
+        )
     except errors.Forbidden as err:
         return False, f"CRD {name}: {err}"
     served = {each["name"] for each in found["spec"]["versions"] if each["served"]}
-    is_served = kind.gvk.version in served
-    return is_served, f"CRD {name}: serves {', '.join(sorted(served))}"
+    line = f"CRD {name}: serves {', '.join(sorted(served))}"
+    if kind.gvk.version in served:
+        return True, line
+    return False, f"{line} and not {kind.gvk.version}; apply the definition of a newer Flux"
 
 
 async def _rights(client: Client, cluster: Cluster) -> Finding:
@@ -78,7 +89,10 @@ async def _rights(client: Client, cluster: Cluster) -> Finding:
         if not await _may(client, right)
     ]
     if missing:
-        return False, f"permissions: may not {', '.join(missing)}"
+        return False, (
+            f"permissions: may not {', '.join(missing)}; bind the user to a ClusterRole with these "
+            "rights, or to cluster-admin"
+        )
     return True, "permissions: all that the daemon itself needs"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from daemon import report
+
+
+_OF_EVENTS: Final = (
+    "no daemon answers here, so this is from the Events of the last hour, without fields"
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +36,8 @@ def execute(args: argparse.Namespace) -> int:
     known = daemon_client.drifts(loaded.control_socket)
     is_whole = True
     if known is None:
+        if args.output == "table":
+            print(_OF_EVENTS, file=sys.stderr)
         answers, is_whole = access.ask(args, drift.from_events)
         known = tuple(each for _, found in answers for each in found)
     found = drift.chosen(known, cluster=args.cluster, owner=args.owner, limit=args.limit)

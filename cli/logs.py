@@ -26,7 +26,7 @@ _SHOWN = frozenset({"ts", "level", "msg", "cluster", "kind", "namespace", "name"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
-        "object", nargs="?", default="", metavar="KIND/NAME", help="a workload or pod"
+        "what", nargs="*", default=[], metavar="KIND NAME", help="a workload or pod"
     )
     parser.add_argument("-c", "--container", default="", help="of a workload: this container only")
     parser.add_argument("--previous", action="store_true", help="of a workload: of the run before")
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Print the lines."""
-    if args.object:
+    if args.what:
         cluster = access.the_one(args)
         with access.explained(cluster):
             for text in access.run(logs_of_pods.read(cluster, args)):

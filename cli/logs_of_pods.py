@@ -22,7 +22,7 @@ async def read(cluster: Cluster, args: argparse.Namespace) -> list[str]:
     Raises:
         failure.CommandError: the workload is not there, or has no pods.
     """
-    kind, name = options.split_object(args.object)
+    kind, name = options.object_of(args.what)
     namespace = args.namespace or meta.NAMESPACE
     async with access.client(cluster) as client:
         discovery = Discovery(client, clock.SystemClock())
@@ -48,7 +48,7 @@ async def read(cluster: Cluster, args: argparse.Namespace) -> list[str]:
                     continue
                 texts += [f"[{pod_name} {container}] {line}" for line in found.text.splitlines()]
     if not texts:
-        raise failure.CommandError(f"{args.object} in {namespace} has no pods that wrote anything")
+        raise failure.CommandError(f"{kind}/{name} in {namespace} has no pods that wrote anything")
     return texts
 
 

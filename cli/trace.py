@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("object", metavar="KIND/NAME", help="as in deploy/web or ks/apps")
+    parser.add_argument("what", nargs="+", metavar="KIND NAME", help="as in deploy/web or ks apps")
     parser.add_argument("--api-version", default="", help="where several groups have the kind")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     options.add_namespace(parser)
@@ -32,7 +32,7 @@ def execute(args: argparse.Namespace) -> int:
     """Print the way from an object to Git; fails when nobody manages it."""
     cluster = access.the_one(args)
     loaded = settings.load(args)
-    kind, name = options.split_object(args.object)
+    kind, name = options.object_of(args.what)
 
     async def main() -> Trace:
         async with access.client(cluster) as client:

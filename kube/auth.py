@@ -228,9 +228,10 @@ def _select(
 def _lookup(
     sections: _Sections, kind: str, name: str | None, origin: str
 ) -> tuple[JsonObject, Path | None]:
-    item, directory = sections[f"{kind}s"].get(name or "", (None, None))
+    known = sections[f"{kind}s"]
+    item, directory = known.get(name or "", (None, None))
     if item is None:
-        raise AuthError(f"{origin} has no {kind} {name!r}")
+        raise AuthError(f"{origin} has no {kind} {name!r}; it has {', '.join(known) or 'none'}")
     return item.get(kind) or {}, directory
 
 

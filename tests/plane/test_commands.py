@@ -194,6 +194,7 @@ def test_check_lists_what_a_weak_credential_may_not_do(
     out = capsys.readouterr().out
     assert "✗ cluster home: permissions: may not list fluxinstances" in out
     assert "patch kustomizations/status" in out
+    assert "bind the user to a ClusterRole with these rights" in out
 
 
 def test_get_all_lists_kind_by_kind(
@@ -313,8 +314,11 @@ def test_object_is_created_shown_and_deleted(
 def test_what_nobody_applied_is_traced_to_nobody(
     gitopsd: Callable[..., int], namespace: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert gitopsd("trace", "ns/" + namespace) == 1
-    assert "not managed by Flux" in capsys.readouterr().out
+    for words in (["ns/" + namespace], ["namespace", namespace], ["Namespaces", namespace]):
+        assert gitopsd("trace", *words) == 1
+        assert "not managed by Flux" in capsys.readouterr().out
+    assert gitopsd("trace", "namespac", namespace) == 2
+    assert "did you mean Namespace" in capsys.readouterr().err
 
 
 def test_cluster_is_the_same_as_itself(
@@ -332,7 +336,13 @@ def test_webhooks_and_drift_are_told_without_a_daemon(
     assert gitopsd("webhooks") == 0
     assert "http://127.0.0.1:9292/webhooks/github" in capsys.readouterr().out
     assert gitopsd("drift") == 0
-    assert capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert captured.out
+    assert "this is from the Events of the last hour" in captured.err
+    assert gitopsd("drift", "-o", "json") == 0
+    captured = capsys.readouterr()
+    assert isinstance(json.loads(captured.out), list)
+    assert not captured.err
 
 
 def test_watch_prints_what_changes_until_interrupted(

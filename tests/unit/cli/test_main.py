@@ -179,6 +179,10 @@ users: [{name: u, user: {token: t}}]
         assert stderr_of(capsys) == (
             "gitopsd: cluster home: cannot connect to http://127.0.0.1:1: connection refused\n"
         )
+    assert main.main(["check", "--config", str(config)]) == 1
+    assert "refused; does it run, and is its address in the kubeconfig right?" in (
+        capsys.readouterr().out
+    )
     for command in ("diff", "build"):
         status = main.main([command, "ks", "a", "--config", str(config)])
         assert status == {"diff": 2, "build": 1}[command]

@@ -117,7 +117,10 @@ async def test_context_chooses_cluster_and_user(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("context", "message"),
-    [("gone", "has no context 'gone'"), ("broken", "has no cluster 'gone'")],
+    [
+        ("gone", "has no context 'gone'; it has main, nobody, broken"),
+        ("broken", "has no cluster 'gone'; it has "),
+    ],
 )
 async def test_what_a_context_lacks_is_named(tmp_path: Path, context: str, message: str) -> None:
     path = write(tmp_path / "kubeconfig", config({"token": "t"}))
