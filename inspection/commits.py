@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import TYPE_CHECKING, Final
 
 from dulwich.errors import ChecksumMismatch, NotGitRepository
@@ -16,6 +17,7 @@ from runtime.clock import rfc3339
 if TYPE_CHECKING:
     from pathlib import Path
 
+_SHA: Final = re.compile(r"[0-9a-f]{40}")
 _UNREADABLE: Final = (KeyError, OSError, ValueError, ChecksumMismatch, NotGitRepository)
 
 
@@ -24,8 +26,10 @@ def find(data_dir: Path, sha: str) -> Commit | None:
 
     Args:
         data_dir: of the daemon.
-        sha: the commit, 40 hex digits.
+        sha: the commit, 40 hex digits; anything else is none.
     """
+    if not _SHA.fullmatch(sha):
+        return None
     for folder in sorted(data_dir.glob("git/*/objects-*")):
         found = _read(folder, sha)
         if found is not None:

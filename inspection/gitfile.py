@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING, Final
 
 from kube import manifests
@@ -36,7 +37,8 @@ def find(
     if not path or not file.is_file():
         return ()
     tree = archive.ArchiveTree(file, scratch)
-    below = applier.path.removeprefix("./").strip("/")
+    folder = posixpath.normpath(applier.path or ".").strip("/")
+    below = "" if folder == "." else folder
     try:
         names = [entry.path for entry in tree.entries() if _is_below(entry.path, below)]
         return tuple(name for name in names if _declares(tree.read(name), obj))
