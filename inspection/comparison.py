@@ -48,6 +48,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     differing: tuple[Pair, ...] = ()
     same: int = 0
     """How many objects are the same on both sides."""
+    omitted: int = 0
+    """How many objects that differ are not told of."""
 
     @property
     def is_same(self) -> bool:
@@ -91,6 +93,16 @@ def of_objects(
         secret = fielddiff.is_secret(here[obj])
         pairs.append((str(obj), tuple(_differences(*found, is_secret=secret))))
     return _result(left, right, set(map(str, here)), set(map(str, there)), pairs)
+
+
+def first(found: Comparison, most: int) -> Comparison:
+    """Return a comparison that tells of so many objects at most."""
+    parts = (found.only_left, found.only_right, found.differing)
+    left, right, differing = (part[:most] for part in parts)
+    omitted = sum(map(len, parts)) - len(left) - len(right) - len(differing)
+    return msgspec.structs.replace(
+        found, only_left=left, only_right=right, differing=differing, omitted=omitted
+    )
 
 
 def _result(

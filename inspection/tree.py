@@ -77,9 +77,29 @@ def lines(node: Node) -> Iterator[str]:
     """Yield a line for each object below a node."""
     for number, child in enumerate(node.children, start=1):
         is_last = number == len(node.children)
-        yield f"{'└──' if is_last else '├──'} {child.title}"
+        note = f" ({child.note})" if child.note else ""
+        yield f"{'└──' if is_last else '├──'} {child.title}{note}"
         for line in lines(child):
             yield f"{'   ' if is_last else '│  '} {line}"
+
+
+def pruned(node: Node, most: int) -> Node:
+    """Return a tree of few enough objects: where there are more, what Flux objects own is left out.
+
+    Args:
+        node: whose tree.
+        most: objects to leave whole; what the node itself owns stays however much it is.
+    """
+    if size(node) <= most:
+        return node
+    return msgspec.structs.replace(node, children=tuple(map(_folded, node.children)))
+
+
+def _folded(node: Node) -> Node:
+    """Return an object without what it owns, with a note of how much that is."""
+    count = size(node)
+    note = f"{count} objects below; ask for its own tree" if count else node.note
+    return msgspec.structs.replace(node, children=(), note=note)
 
 
 def size(node: Node) -> int:

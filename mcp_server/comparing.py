@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 DEFAULT_NAMESPACE: Final = meta.NAMESPACE
 _MOST_DIFFERENCES: Final = 100
+_MOST_OBJECTS: Final = 100
+"""Of each kind of difference."""
 
 
 class CompareQuery(Arguments, frozen=True, kw_only=True):
@@ -44,7 +46,7 @@ async def compare_clusters(call: Call, args: CompareQuery) -> Answer:
     """
     if args.paths:
         result = await _directories(call, args)
-        return Answer(shortened(_compared(result), "compare smaller directories"), result)
+        return _answer(result, "compare smaller directories")
     left, right = await call.desk.site(args.left), await call.desk.site(args.right)
     wanted = [kinds.find(args.kind)] if args.kind else None
     here = await survey.take(left.client, wanted, args.namespace)
@@ -53,7 +55,13 @@ async def compare_clusters(call: Call, args: CompareQuery) -> Answer:
         result = await _live(args, (left, here), (right, there))
     else:
         result = comparison.of_clusters(here, there, ignores_intervals=not args.intervals)
-    return Answer(shortened(_compared(result), "name a kind or a namespace"), result)
+    return _answer(result, "name a kind or a namespace")
+
+
+def _answer(result: comparison.Comparison, advice: str) -> Answer:
+    shown = comparison.first(result, _MOST_OBJECTS)
+    more = f"\n# {shown.omitted} objects more differ: {advice}" if shown.omitted else ""
+    return Answer(shortened(_compared(shown), advice) + more, shown)
 
 
 async def _directories(call: Call, args: CompareQuery) -> comparison.Comparison:

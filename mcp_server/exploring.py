@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 JsonObject = dict[str, Any]
 DEFAULT_NAMESPACE: Final = meta.NAMESPACE
 _MOST_NODES: Final = 60
+_MOST_LEAVES: Final = 150
 
 
 Kind = Annotated[str, about("Kind, or the flux CLI's word for it: Kustomization, ks, git, hr")]
@@ -148,13 +149,25 @@ def _told(line: ClusterLine) -> str:
 # get_tree ---------------------------------------------------------------------------------------
 
 
-async def get_tree(call: Call, args: Named) -> Answer:
-    """Show what a Flux object owns, and what the Flux objects among that own, as a tree."""
+class TreeQuery(Named, frozen=True, kw_only=True):
+    """Whose tree."""
+
+    full: Annotated[
+        bool, about(f"All of a tree of more than {_MOST_LEAVES} objects, and not its first level")
+    ] = False
+
+
+async def get_tree(call: Call, args: TreeQuery) -> Answer:
+    """Show what a Flux object owns, and what the Flux objects among that own, as a tree.
+
+    Of a large one the first level alone, unless full is set.
+    """
     site = await call.site(args.cluster)
     found = await call.survey(site)
     ref = _flux_ref(site, args)
     found.require(ref)
-    root = tree.build(found, ref)
+    whole = tree.build(found, ref)
+    root = whole if args.full else tree.pruned(whole, _MOST_LEAVES)
     text = "\n".join([root.title, *tree.lines(root)])
     return Answer(shortened(text, "ask for the tree of one of its children"), root)
 
@@ -314,7 +327,7 @@ def _fields(found: report.Correction) -> str:
 
 TOOLS: Final[tuple[Tool[Any], ...]] = (
     Tool("list_clusters", "List clusters", EveryCluster, Clusters, list_clusters),
-    Tool("get_tree", "Show what an object owns", Named, tree.Node, get_tree),
+    Tool("get_tree", "Show what an object owns", TreeQuery, tree.Node, get_tree),
     Tool("trace", "Trace an object to Git", Named, trace.Trace, trace_object),
     Tool(
         "explain_not_ready",

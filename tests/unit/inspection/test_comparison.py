@@ -71,3 +71,17 @@ def test_telling_fields_of_other_objects_are_masked() -> None:
     (pair,) = comparison.of_objects("a", "b", {name: here}, {name: there}).differing
 
     assert (pair.differences[0].left, pair.differences[0].right) == ("***", "***")
+
+
+def test_large_comparison_is_told_in_part_with_how_much_is_left_out() -> None:
+    here = {f"ConfigMap/shop/{number}" for number in range(7)}
+    pair = comparison.Pair(id="a", differences=())
+    whole = comparison.Comparison(
+        left="home", right="work", only_left=tuple(sorted(here)), differing=(pair,) * 4, same=9
+    )
+
+    shown = comparison.first(whole, 3)
+
+    assert (len(shown.only_left), shown.only_right, len(shown.differing)) == (3, (), 3)
+    assert (shown.omitted, shown.same, shown.is_same) == (5, 9, False)
+    assert comparison.first(whole, 7).omitted == 0

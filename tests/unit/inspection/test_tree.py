@@ -44,7 +44,7 @@ def test_circle_ends() -> None:
 
     assert list(tree.lines(root)) == [
         "└── Kustomization/flux-system/b",
-        "    └── Kustomization/flux-system/a",
+        "    └── Kustomization/flux-system/a (is above already)",
     ]
     assert root.children[0].children[0].note == "is above already"
 
@@ -67,3 +67,37 @@ def test_nothing_owned_is_nothing_listed() -> None:
 
     assert list(tree.lines(tree.build(found, ref("a")))) == []
     assert tree.build(found, ref("gone")).note == "not found"
+
+
+def test_large_tree_is_folded_to_its_first_level() -> None:
+    children = tuple(
+        tree.Node(
+            kind="Kustomization",
+            name=f"app-{number}",
+            children=tuple(tree.Node(kind="ConfigMap", name=f"{letter}") for letter in "abc"),
+        )
+        for number in range(3)
+    )
+    root = tree.Node(
+        kind="FluxInstance",
+        name="flux",
+        children=(*children, tree.Node(kind="ConfigMap", name="d")),
+    )
+
+    folded = tree.pruned(root, 12)
+
+    assert tree.pruned(root, 13) is root
+    assert [each.children for each in folded.children] == [()] * 4
+    assert list(tree.lines(folded)) == [
+        "├── Kustomization/app-0 (3 objects below; ask for its own tree)",
+        "├── Kustomization/app-1 (3 objects below; ask for its own tree)",
+        "├── Kustomization/app-2 (3 objects below; ask for its own tree)",
+        "└── ConfigMap/d",
+    ]
+
+
+def test_note_of_an_object_is_shown_behind_it() -> None:
+    gone = tree.Node(kind="Kustomization", name="gone", note="its objects are in another cluster")
+    root = tree.Node(kind="Kustomization", name="apps", children=(gone,))
+
+    assert list(tree.lines(root)) == ["└── Kustomization/gone (its objects are in another cluster)"]
