@@ -230,4 +230,4 @@ class DriftMachine(RuleBasedStateMachine):
 
 
 TestDrifts = DriftMachine.TestCase
-TestDrifts.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
+TestDrifts.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
