@@ -90,6 +90,8 @@ class References:
         self._targets: dict[ObjectRef, frozenset[ObjectId]] = {}
         self._owners: dict[ObjectId, set[ObjectRef]] = {}
         self._read: dict[ObjectRef, dict[ObjectId, Version]] = {}
+        self._woken: dict[tuple[ObjectRef, ObjectId], Version] = {}
+        self._outdated: dict[tuple[ObjectRef, ObjectId], Version] = {}
         self._watches: dict[_Scope, _Watch] = {}
         self._rescope = asyncio.Event()
         self.wake: Callable[[ObjectRef, str], None] = _nobody
@@ -105,6 +107,7 @@ class References:
         for target in old - new:
             self._owners[target].discard(owner)
             self._read.get(owner, {}).pop(target, None)
+            self._catch_up(owner, target)
             if not self._owners[target]:
                 del self._owners[target]
         for target in new - old:
@@ -121,11 +124,21 @@ class References:
         self.refer(owner, ())
 
     def note(self, owner: ObjectRef, target: ObjectId, version: Version) -> None:
-        """Record which version an owner read; it is woken at once where a newer one is known."""
+        """Record which version an owner read; it is woken at once where a newer one is known.
+
+        Of two objects of one name nobody can tell which is newer. An owner that was woken for one,
+        has read since, and found the other again knows more than a watch that lags behind.
+        """
         if owner not in self._owners.get(target, ()):
             return
         self._read.setdefault(owner, {})[target] = version
-        if _is_news(self._version(target), version):
+        known = self._version(target)
+        if known is None or not _is_news(known, version):
+            self._catch_up(owner, target)
+        elif self._woken.get((owner, target)) == known:
+            self._outdated[owner, target] = known
+        else:
+            self._woken[owner, target] = known
             self.wake(owner, str(target))
 
     # What is known --------------------------------------------------------------------------
@@ -144,8 +157,9 @@ class References:
             matters: tells what counts; None for everything.
         """
         for target, version in self.seen(owner):
-            is_asked = matters is None or matters(target)
-            if is_asked and _is_news(self._version(target), version):
+            is_asked, known = matters is None or matters(target), self._version(target)
+            is_current = self._outdated.get((owner, target)) != known
+            if is_asked and is_current and _is_news(known, version):
                 return target
         return None
 
@@ -240,9 +254,15 @@ class References:
                     if read is not None and _is_news(self._version(target), read):
                         self.wake(owner, str(target))
 
+    def _catch_up(self, owner: ObjectRef, target: ObjectId) -> None:
+        """Forget how far the watch lagged behind an owner."""
+        self._woken.pop((owner, target), None)
+        self._outdated.pop((owner, target), None)
+
     def _tell(self, target: ObjectId) -> None:
         """Wake those who refer to something that changed, unless it is the version they read."""
         for owner in tuple(self._owners.get(target, ())):
+            self._catch_up(owner, target)
             read, version = self._read.get(owner, {}).get(target), self._version(target)
             if read is None or version is None or _is_news(version, read):
                 self.wake(owner, str(target))
