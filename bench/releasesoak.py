@@ -171,6 +171,7 @@ class ReleaseSoak:
         """Return the next moment: each comes once before one comes again."""
         if plan.victim == "helm":
             return Moment.RENDER
+        known: tuple[Moment, ...]
         known = moments.OF_REMOVAL if plan.action == "uninstall" else moments.OF_RELEASE
         known = moments.OF_FAILURE if plan.fails else known
         deck = self._decks.setdefault(known, [])

@@ -183,7 +183,7 @@ class Fleet:
 
     def _is_fetched(self, source: JsonObject | None) -> bool:
         artifact = (source or {}).get("status", {}).get("artifact", {})
-        return artifact.get("revision") == self.revision
+        return bool(artifact.get("revision") == self.revision)
 
     def _is_done(self, item: JsonObject | None) -> bool:
         ready = condition(item)
