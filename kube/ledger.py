@@ -429,8 +429,8 @@ class Ledger:
         if not entry.owners:
             del self._entries[obj]
             self._writers.pop(obj, None)
-            self._suspects.pop(obj, None)
-            if entry.live is not None:
+            is_suspect = self._suspects.pop(obj, None) is not None
+            if entry.live is not None and not is_suspect:
                 self._hold(obj, entry.live)
 
     def _hold(self, obj: ObjectId, live: Live) -> None:

@@ -130,6 +130,10 @@ Change: TypeAlias = (
 )
 
 
+_PROGRESS: Final = (Added, Modified, Deleted, Bookmark)
+"""What shows that a watch is well: a list alone does not, nor that it could be opened."""
+
+
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Selection:
     """Which part of a collection is watched, and how."""
@@ -282,8 +286,10 @@ async def watch(
         try:
             async with aclosing(follower.round()) as changes:
                 async for change in changes:
-                    failures = 0
+                    if isinstance(change, _PROGRESS):
+                        failures = 0
                     yield change
+            failures = 0
             continue
         except (errors.Forbidden, errors.NotFound, errors.BadRequest):
             raise

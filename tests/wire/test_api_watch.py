@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from contextlib import aclosing
 
 import orjson
@@ -88,6 +89,14 @@ async def test_forgotten_version_leads_to_a_new_list() -> None:
     assert isinstance(changes[2], watch.Interrupted)
     assert isinstance(changes[2].error, errors.Gone)
     assert plan.versions == ["100", "200", "300"]
+
+
+async def test_server_that_forgets_what_it_has_just_listed_is_not_asked_in_a_loop() -> None:
+    plan = Server(*(web.Response(status=410, body=orjson.dumps(EXPIRED)) for _ in range(4)))
+    started = time.monotonic()
+    changes = await follow(plan, 12)
+    assert kinds(changes) == ["Listed", "Synced", "Interrupted"] * 4
+    assert time.monotonic() - started >= watch.BACKOFF_S[0], "lists without a pause"
 
 
 async def test_watch_resumes_from_the_last_bookmark_without_a_list() -> None:

@@ -229,6 +229,16 @@ def test_list_from_before_our_write_is_none(books: Books) -> None:
     assert books.suspects() == []
 
 
+def test_suspect_that_nobody_owns_any_more_is_not_known_to_whoever_claims_it(
+    books: Books,
+) -> None:
+    books.applied(version=10)
+    books.suspect(A, 11)
+    books.drop_owner(APPS)
+    books.set_inventory(OTHER, [(A, "v1")])
+    assert books.live(A) is None
+
+
 def test_suspects_wait_for_the_end_of_the_processing(books: Books) -> None:
     books.applied()
     with books.processing(APPS):
