@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from api.charts import HelmChart
 from api.helm import HelmRelease
 from daemon import instance_manifest, kinds, recon, report
-from kube import errors, ledger
+from kube import errors, judgement
 from reconcilers import instance, referenced, targets, triggers
 from reconcilers.helmrelease import waking
 from runtime import clock, controller, workqueue
@@ -202,9 +202,9 @@ class Engine:
         wakes += waking.on_chart(name, kind.name, old, new, releases)
         return wakes
 
-    def _drifted(self, owner: ObjectRef, obj: ObjectId, drift: ledger.Drift) -> None:
+    def _drifted(self, owner: ObjectRef, obj: ObjectId, drift: judgement.Drift) -> None:
         """Wake the owner of an object that somebody changed; its reconciler has noted what."""
-        if drift.kind is not ledger.DriftKind.MOVED:
+        if drift.kind is not judgement.DriftKind.MOVED:
             self.corrections[owner] += 1
         self.journal.append(
             report.Correction(
@@ -223,7 +223,7 @@ class Engine:
         )
         self.wake(owner, f"drift of {obj}")
 
-    def _drifted_elsewhere(self, owner: ObjectRef, obj: ObjectId, drift: ledger.Drift) -> None:
+    def _drifted_elsewhere(self, owner: ObjectRef, obj: ObjectId, drift: judgement.Drift) -> None:
         """Treat drift in a remote cluster as drift in this one, whoever listens to that by now."""
         self.context.tracker.on_drift(owner, obj, drift)
 

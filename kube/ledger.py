@@ -17,24 +17,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import random
 import sys
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from kube.baseline import Baseline, key_of, pack, unpack
 from kube.desired import DIGEST_SIZE, Desired, Flag
 from kube.feed import Feed
+from kube.judgement import Drift, DriftKind, Entry, is_old_news, judge
 from kube.ownership import (
     IDENTITIES,
     Identity,
     Live,
-    Owner,
     last_writer,
     look,
     read,
-    version_of,
     written_by,
 )
 
@@ -53,56 +50,6 @@ UNCLAIMED_LIMIT: Final = 20_000
 
 UNWANTED: Final = bytes(DIGEST_SIZE)
 """In a baseline, in place of the digest of what was applied: the object is as nobody wants it."""
-
-
-class DriftKind(enum.StrEnum):
-    """What somebody did to an object of ours."""
-
-    EDITED = "edited"
-    """A field of ours was changed or taken."""
-    DELETED = "deleted"
-    UNLABELLED = "unlabelled"
-    """It no longer names an owner."""
-    MOVED = "moved"
-    """It names another owner; to be told, not to be fought over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """What happened to an object, and who did it."""
-
-    kind: DriftKind
-    who: str
-    """The manager that wrote last, ours if nobody else is on record; empty for a deletion."""
-    resource_version: int = 0
-    """When: the live resourceVersion it was seen at."""
-    fields: tuple[str, ...] = field(default=(), compare=False)
-    """What that manager wrote, some of it; empty for a deletion."""
-
-
-@dataclass(slots=True)
-class _Entry:
-    version: str
-    owners: frozenset[ObjectRef]
-    live: Live | None = None
-    baseline: Baseline | None = None
-    is_gone: bool = False
-    verified_s: float = 0.0
-    ignored: tuple[FieldPath, ...] = ()
-    """Fields that are left to others, and are no part of the ownership."""
-    tolerated: int = 0
-    """At which resourceVersion it was found to be as nobody wants it, and left so; 0 if not."""
-    missed: int = 0
-    """The resourceVersion of a list that did not have it while it was not known to exist."""
-
-    @property
-    def is_untouched(self) -> bool:
-        """Whether nobody changed the object since the baseline was taken."""
-        if self.live is None or self.baseline is None:
-            return False
-        if self.tolerated:
-            return self.live.resource_version <= self.tolerated
-        return self.live.ownership == self.baseline.ownership
 
 
 def _nobody_listens(_: ObjectRef, __: ObjectId, ___: Drift) -> None:
@@ -132,7 +79,7 @@ class Ledger:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._remembered = remembered or {}
-        self._entries: dict[ObjectId, _Entry] = {}
+        self._entries: dict[ObjectId, Entry] = {}
         self._owned: dict[ObjectRef, set[ObjectId]] = {}
         self._unclaimed: dict[ObjectId, Live] = {}
         self._drifts: dict[tuple[ObjectRef, ObjectId], Drift] = {}
@@ -216,7 +163,7 @@ class Ledger:
         entry = self._entries.get(desired.id)
         if entry is None or entry.baseline is None or entry.live is None:
             return False
-        return entry.baseline.desired == desired.digest and _judge(owner, entry) is None
+        return entry.baseline.desired == desired.digest and judge(owner, entry) is None
 
     # What we did ----------------------------------------------------------------------------
 
@@ -287,7 +234,7 @@ class Ledger:
         if entry is None:
             self._hold(obj, look(metadata, identity))
             return
-        if all(owner.kind != kind for owner in entry.owners) or _is_old_news(metadata, entry):
+        if all(owner.kind != kind for owner in entry.owners) or is_old_news(metadata, entry):
             return
         live = look(metadata, identity, entry.ignored)
         entry.live, entry.is_gone, entry.missed = live, False, 0
@@ -397,11 +344,11 @@ class Ledger:
     def _released(self, owner: ObjectRef) -> None:
         """Hear that an owner may have fewer objects; for a subclass that watches."""
 
-    def _own(self, owner: ObjectRef, obj: ObjectId, version: str) -> _Entry:
+    def _own(self, owner: ObjectRef, obj: ObjectId, version: str) -> Entry:
         entry = self._entries.get(obj)
         if entry is None:
             turn = self._clock.monotonic() - self._rng.uniform(0, VERIFY_EVERY_S)
-            entry = _Entry(sys.intern(version), frozenset(), verified_s=turn)
+            entry = Entry(sys.intern(version), frozenset(), verified_s=turn)
             entry.live = self._unclaimed.pop(obj, None)
             self._recall(entry)
             self._entries[obj] = entry
@@ -438,7 +385,7 @@ class Ledger:
         if len(self._unclaimed) > UNCLAIMED_LIMIT:
             del self._unclaimed[next(iter(self._unclaimed))]
 
-    def _recall(self, entry: _Entry) -> None:
+    def _recall(self, entry: Entry) -> None:
         """Take the baseline of an earlier process, should it know the object."""
         if entry.baseline is None and entry.live is not None and self._remembered:
             digests = self._remembered.pop(key_of(entry.live.uid), None)
@@ -450,10 +397,10 @@ class Ledger:
         if self._suspects.get(obj, resource_version + 1) <= resource_version:
             del self._suspects[obj]
 
-    def _is_processed(self, entry: _Entry) -> bool:
+    def _is_processed(self, entry: Entry) -> bool:
         return any(owner in self._busy for owner in entry.owners)
 
-    def _happened(self, obj: ObjectId, entry: _Entry) -> None:
+    def _happened(self, obj: ObjectId, entry: Entry) -> None:
         self.feed.publish(obj)
         for owner in entry.owners:
             if owner in self._busy:
@@ -466,7 +413,7 @@ class Ledger:
         entry = self._entries.get(obj)
         if entry is None or owner not in entry.owners:
             return
-        kind = _judge(owner, entry)
+        kind = judge(owner, entry)
         if kind is None:
             self._drifts.pop((owner, obj), None)
             return
@@ -478,32 +425,3 @@ class Ledger:
         if told is None or (told.kind, told.who) != (kind, who):
             self._drifts[owner, obj] = drift
             self.on_drift(owner, obj, drift)
-
-
-def _judge(owner: ObjectRef, entry: _Entry) -> DriftKind | None:
-    """Return what is wrong with an object from an owner's point of view, or None."""
-    baseline, live = entry.baseline, entry.live
-    if baseline is None:
-        return None
-    if live is None:
-        return DriftKind.DELETED if entry.is_gone else None
-    if live.is_deleting or live.flags & Flag.IGNORE or not baseline.ownership:
-        return None
-    if entry.is_untouched:
-        return None
-    if live.owner is None:
-        return DriftKind.UNLABELLED
-    if live.owner == Owner(owner.namespace, owner.name):
-        return DriftKind.EDITED
-    is_anothers = any(live.owner == (each.namespace, each.name) for each in entry.owners)
-    return None if is_anothers else DriftKind.MOVED
-
-
-def _is_old_news(metadata: PartialMeta, entry: _Entry) -> bool:
-    """Whether an event tells what is known, as most do after an apply, or what is past."""
-    if entry.live is None:
-        return False
-    version = version_of(metadata)
-    return version < entry.live.resource_version or (
-        version == entry.live.resource_version and version > 0 and metadata.uid == entry.live.uid
-    )

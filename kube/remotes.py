@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from api.meta import ObjectRef
     from kube.connection import Connection
-    from kube.ledger import Drift
+    from kube.judgement import Drift
     from kube.objects import ObjectId
     from runtime.clock import Clock
     from runtime.limits import Threads

@@ -17,7 +17,7 @@ from kube import inventory, prune, stages
 from kube.apply import ApplyOptions
 from kube.changes import Action, ChangeSet
 from kube.ignore import Rules
-from kube.ledger import DriftKind
+from kube.judgement import DriftKind
 from reconcilers.kustomization import store
 from runtime.errors import TransientError
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from kube.ledger import DriftKind
+from kube.judgement import DriftKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from api.meta import ObjectRef
     from kube.fights import Fights
-    from kube.ledger import Drift
+    from kube.judgement import Drift
     from kube.objects import ObjectId
     from runtime.clock import Clock
 

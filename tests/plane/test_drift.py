@@ -15,7 +15,7 @@ from kube.apply import ApplyOptions
 from kube.changes import Action
 from kube.client import JSON_PATCH, MERGE
 from kube.fights import FREE_CORRECTIONS, Fights
-from kube.ledger import DriftKind
+from kube.judgement import DriftKind
 from kube.objects import GVK, ObjectId, Resource
 from tests.support import engine
 

@@ -13,7 +13,7 @@ import pytest
 from kube import tracker, watch
 from kube.apply import ApplyOptions
 from kube.changes import Action
-from kube.ledger import DriftKind
+from kube.judgement import DriftKind
 from kube.objects import ObjectId
 from kube.tracker import Mode, Scope
 from tests.support import api, engine

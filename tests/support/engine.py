@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from devcluster.access import Access
     from kube.changes import Action, ChangeSet
-    from kube.ledger import Drift
+    from kube.judgement import Drift
     from kube.objects import JsonObject
 
 CONFIG_MAPS = Resource(GVK("", "v1", "ConfigMap"), "configmaps", is_namespaced=True)

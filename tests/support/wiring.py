@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from api import meta
     from api.kustomize import Kustomization
     from api.source import GitRepository
-    from kube.ledger import Drift
+    from kube.judgement import Drift
     from kube.objects import ObjectId
     from runtime.events import Event, EventBus
     from tests.support.kustomizer import World

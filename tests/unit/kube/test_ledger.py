@@ -10,7 +10,8 @@ from api import meta
 from api.meta import ObjectRef
 from kube import baseline
 from kube.desired import Desired, Flag, digest
-from kube.ledger import UNCLAIMED_LIMIT, VERIFY_EVERY_S, Drift, DriftKind, Ledger
+from kube.judgement import Drift, DriftKind
+from kube.ledger import UNCLAIMED_LIMIT, VERIFY_EVERY_S, Ledger
 from kube.objects import ObjectId
 from tests.support.booked import APPS, HandClock, metadata
 
