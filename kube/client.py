@@ -290,15 +290,9 @@ class Client:
         Raises:
             AlreadyExists: there is one of that name.
         """
-        call = Call(
-            "POST",
-            "dry-run" if dry_run else "create",
-            resource.plural,
-            _target(resource.path(namespace), _write_params(manager, dry_run)),
-            _WRITE,
-            body,
-            is_idempotent=False,
-        )
+        target = _target(resource.path(namespace), _write_params(manager, dry_run))
+        verb = "dry-run" if dry_run else "create"
+        call = Call("POST", verb, resource.plural, target, _WRITE, body, is_idempotent=False)
         return (await self._send(call)).body
 
     async def replace(

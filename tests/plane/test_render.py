@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,23 +17,21 @@ from api.helm import HelmRelease, ValuesReference
 from devcluster import toolcache
 from kube import manifests
 from kube.helm import record as records
-from kube.helm.storage import ReleaseStorage
 from kube.objects import GVK, Resource
-from reconcilers.helmrelease import chart, program, values
+from reconcilers.helmrelease import program, values
 from reconcilers.helmrelease.program import Helm, HelmError, HelmMissing, Place
 from reconcilers.helmrelease.render import Renderer, RenderError, Request
 from reconcilers.kustomization.kustomize import Kustomize
-from runtime.clock import SystemClock
 from runtime.limits import Processes, Threads
 from runtime.metrics import Metrics
 from runtime.process import ProcessTimeout
 from tests.support import api, helmcharts, helming
+from tests.support.rendering import Stage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from devcluster.cluster import Cluster
-    from kube.client import Client
     from kube.helm.record import Record
     from kube.objects import JsonObject
 
@@ -73,56 +69,6 @@ spec:
       containers: [{name: run, image: "app:1"}]
 """
 WIDGET = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\n"
-
-
-@dataclass
-class Stage:
-    """A renderer on the test's cluster."""
-
-    client: Client
-    renderer: Renderer
-    helm: Helm
-    threads: Threads
-    namespace: str
-    folder: Path
-
-    async def render(
-        self,
-        archive: bytes,
-        given: dict[str, Any] | None = None,
-        *,
-        is_upgrade: bool = False,
-        revision: str = "",
-        place: Place | None = None,
-        name: str = "app",
-        **spec: Any,
-    ) -> Record:
-        """Render a chart for a HelmRelease ``app`` with this spec."""
-        loaded = await asyncio.to_thread(self.load, archive, revision)
-        obj = {"metadata": {"name": "app", "namespace": self.namespace}}
-        rendered = await self.renderer.render(
-            Request(
-                item=msgspec.convert(obj | {"spec": {"interval": "1m", **spec}}, HelmRelease),
-                chart=loaded,
-                values=values.of(given or {}),
-                name=name,
-                place=place or Place(self.client, self.namespace, self.namespace),
-                is_upgrade=is_upgrade,
-                timeout_s=60,
-            )
-        )
-        return rendered.record
-
-    def load(self, archive: bytes, revision: str = "") -> chart.Chart:
-        """Store an archive and read the chart in it."""
-        digest = hashlib.sha256(archive).hexdigest()
-        file = self.folder / f"{digest}.tgz"
-        file.write_bytes(archive)
-        return chart.load(file, digest, revision)
-
-    def storage(self, namespace: str = "") -> ReleaseStorage:
-        """Return the records of a namespace."""
-        return ReleaseStorage(self.client, namespace or self.namespace, SystemClock(), self.threads)
 
 
 @pytest.fixture
