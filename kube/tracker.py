@@ -364,9 +364,14 @@ class Tracker(Ledger):
                         await self._save()
 
     async def _save(self) -> None:
-        if self._file is not None:
-            self.changed.clear()
+        if self._file is None:
+            return
+        self.changed.clear()
+        try:
             await self._threads.run(baseline.save, self._file, list(self.pairs()))
+        except OSError:
+            self.changed.set()  # a full disk may have room at the next try
+            raise
 
 
 def _id(scope: Scope, item: PartialObject) -> ObjectId:

@@ -180,6 +180,22 @@ async def test_deletion_of_everything_while_nobody_watched_is_found_by_the_list(
     assert changes.lines() == f"ConfigMap/{namespace}/cm-0001 created"
 
 
+async def test_baseline_file_that_cannot_be_written_is_written_once_it_can(
+    cluster: Access, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracker, "SAVE_DELAY_S", 0.0)
+    folder = tmp_path / "state"
+    folder.write_text("in the way of a folder")
+    async with engine.running(cluster, file=folder / "baseline") as plant:
+        await plant.apply(engine.config_maps(namespace, 1))
+        async with asyncio.timeout(api.WAIT_S):
+            while plant.tracker.changed.is_set():  # noqa: ASYNC110 - until the first try
+                await asyncio.sleep(0)
+            await asyncio.to_thread(folder.unlink)
+            while not await asyncio.to_thread((folder / "baseline").exists):  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0)
+
+
 async def test_baseline_file_of_a_damaged_disk_is_the_same_as_none(
     cluster: Access, namespace: str, tmp_path: Path
 ) -> None:
