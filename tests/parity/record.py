@@ -103,8 +103,8 @@ def _quiet(fleet: Fleet) -> JsonObject:
 
 def difference(recorded: object, found: object) -> str:
     """Return in lines what was found otherwise than it was recorded; empty where nothing was."""
-    lines = (_dump(each).decode().splitlines() for each in (recorded, found))
-    return "\n".join(difflib.unified_diff(*lines, "recorded", "found", lineterm=""))
+    before, after = (_dump(each).decode().splitlines() for each in (recorded, found))
+    return "\n".join(difflib.unified_diff(before, after, "recorded", "found", lineterm=""))
 
 
 def _dump(found: object) -> bytes:
