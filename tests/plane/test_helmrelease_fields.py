@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import orjson
 import pytest
 import yaml
@@ -13,9 +12,9 @@ import yaml
 from api import meta
 from api.charts import HelmChart
 from api.external import ExternalArtifact
+from api.oci import OCIRepository
 from kube import errors, references
 from kube.objects import GVK, Resource
-from reconcilers.dependencies import SourceKey
 from tests.support import helmcharts, reconciling, releaser
 from tests.support.releaser import at_revision, condition, gone, ready, stalled
 
@@ -106,8 +105,8 @@ async def fail(world: World, name: str) -> None:
 async def test_a_chart_comes_from_any_kind_that_offers_one(
     world: World, kind: Any, spec: dict[str, Any]
 ) -> None:
-    offered = world.context.source(SourceKey("OCIRepository", world.namespace, releaser.CHART))
-    artifact = msgspec.to_builtins(offered.status.artifact)
+    source = reconciling.resource_of(OCIRepository)
+    offered = await world.context.client.get(source, world.namespace, releaser.CHART)
     resource = reconciling.resource_of(kind)
     await world.apply(resource, "other", spec)
     ready_now = {
@@ -117,6 +116,7 @@ async def test_a_chart_comes_from_any_kind_that_offers_one(
         "message": "made",
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
+    artifact = offered["status"]["artifact"]
     status: dict[str, Any] = {"artifact": artifact, "conditions": [ready_now]}
     if kind is HelmChart:
         status["observedGeneration"] = 1
