@@ -57,7 +57,8 @@ def test_fleet_shows_what_flux_showed(place: Place, folder: Path) -> None:
     fleet = Fleet(folder, place.connection, place.git)
     for stage in fleet.stages:
         fleet.push(stage)
-        assert not record.difference(expected[stage], shown(fleet, expected[stage]))
+        lines = record.difference(expected[stage], shown(fleet, expected[stage]))
+        assert not lines, f"after {stage}:\n{lines}"
         fleet.turned()
     assert fleet.end() == expected["left"]
 
