@@ -82,6 +82,23 @@ def render(found: Trace) -> str:
             " ".join(filter(None, ("commit", commit.sha, commit.author, commit.time)))
             + (f"\n    {commit.subject}" if commit.subject else "")
         )
+    if found.reached:
+        lines += ["", _reached(found)]
     if found.note:
         lines.append(found.note)
     return "\n".join(lines)
+
+
+def _reached(found: Trace) -> str:
+    """Return who takes the content of a source, as a table."""
+    rows = [
+        (
+            each.id,
+            each.state,
+            report.short_revision(each.revision),
+            "yes" if each.is_there else "no",
+            str(each.owns or ""),
+        )
+        for each in found.reached
+    ]
+    return table.render(("REACHES", "STATUS", "REVISION", "THERE", "OWNS"), rows)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from api import meta
-from inspection import flux, live, masking
+from inspection import flux, live, masking, reach
 from kube import errors
 from kube.objects import GVK
 
@@ -64,6 +64,8 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, renam
     revision: str = ""
     """The revision that was applied last."""
     commit: Commit | None = None
+    reached: tuple[reach.Reached, ...] = ()
+    """Of a source: who takes its content, and how far they are."""
     note: str = ""
 
 
@@ -91,21 +93,23 @@ async def of_object(
         steps.append(_plain("controller", parent))
         current = parent
     ref = _owner(survey, current)
-    if ref is None:
-        return _unmanaged(survey, steps, current)
-    return _managed(survey, steps, ref)
+    found = _managed(survey, steps, ref) if ref else _unmanaged(survey, steps, current)
+    own = survey.get(_ref(survey, obj))
+    if own is None or not own.is_source:
+        return found
+    return msgspec.structs.replace(found, reached=reach.of_source(survey, own))
 
 
 def _owner(survey: Survey, obj: JsonObject) -> ObjectRef | None:
     """Return who applied an object; itself where it is a Flux object that nobody applied."""
+    found = flux.owner(obj.get("metadata") or {}, survey.cluster)
+    return None if found == _ref(survey, obj) else found
+
+
+def _ref(survey: Survey, obj: JsonObject) -> ObjectRef:
     metadata = obj.get("metadata") or {}
-    ref = meta.ObjectRef(
-        survey.cluster, obj["kind"], metadata.get("namespace") or "", metadata["name"]
-    )
-    found = flux.owner(metadata, survey.cluster)
-    if found == ref or found is None:
-        return None
-    return found
+    namespace = str(metadata.get("namespace") or "")
+    return meta.ObjectRef(survey.cluster, obj["kind"], namespace, metadata["name"])
 
 
 def _unmanaged(survey: Survey, steps: list[Step], obj: JsonObject) -> Trace:

@@ -16,6 +16,7 @@ from inspection import (
     graph,
     kinds,
     named,
+    reach,
     survey,
     trace,
     tree,
@@ -183,7 +184,8 @@ def _flux_ref(site: Site, args: Named) -> meta.ObjectRef:
 async def trace_object(call: Call, args: Named) -> Answer:
     """Trace any object back: who applied it, from which source and path, at which commit.
 
-    Works for pods and ReplicaSets too, through their owners. Use get_tree for the other direction.
+    Works for pods and ReplicaSets too, through their owners. A source is traced forward as well:
+    who takes its content, and whether its revision has reached them; get_tree goes on from there.
     """
     site = await call.site(args.cluster)
     body = await body_of(site, args)
@@ -213,9 +215,16 @@ async def trace_object(call: Call, args: Named) -> Answer:
         lines.append(
             f"commit: {commit.sha} {commit.author} {commit.time} {commit.subject}".rstrip()
         )
+    lines += map(_reaches, result.reached)
     if result.note:
         lines.append(f"note: {result.note}")
-    return Answer("\n".join(lines), result)
+    return Answer(shortened("\n".join(lines), "trace one of those it reaches"), result)
+
+
+def _reaches(each: reach.Reached) -> str:
+    where = report.short_revision(each.revision) or "nothing"
+    there = " like the source" if each.is_there else ""
+    return f"reaches: {each.id} {each.state} at {where}{there}, owns {each.owns}"
 
 
 # explain_not_ready ------------------------------------------------------------------------------

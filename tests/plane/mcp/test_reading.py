@@ -153,3 +153,13 @@ async def test_cluster_is_the_same_as_itself(world: World) -> None:
 
     assert "are the same" in text
     assert not found["differing"]
+
+
+async def test_source_is_traced_forward(world: World) -> None:
+    text, found = await call(world, "trace", **named(world, "git", "fleet"))
+
+    reached = {each["id"].rpartition("/")[2]: each for each in found["reached"]}
+    assert reached["apps"]["isThere"]
+    assert reached["apps"]["owns"] == 3
+    assert not reached["sick"]["isThere"]
+    assert f"reaches: Kustomization/{world.namespace}/apps Ready at " in text

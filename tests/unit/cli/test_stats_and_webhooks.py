@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from cli import debug, drift, stats, trace, webhooks
 from daemon import report
-from inspection import diagnosis, survey
+from inspection import diagnosis, reach, survey
 from inspection import trace as tracing
-from tests.support.fluxobjects import flux, git, kustomization
+from tests.support.fluxobjects import REVISION, flux, git, kustomization
 
 
 def test_objects_are_counted_as_the_flux_cli_counts_them() -> None:
@@ -92,3 +92,18 @@ def test_trace_ends_with_the_commit() -> None:
     )
 
     assert trace.render(found).splitlines()[-2:] == ["commit abc Ada", "    Add web"]
+
+
+def test_source_is_shown_with_whom_it_reaches() -> None:
+    here = reach.Reached(
+        id="Kustomization/flux-system/apps", state="Ready", revision=REVISION, is_there=True, owns=3
+    )
+    behind = reach.Reached(id="Kustomization/flux-system/web", state="Failed", is_there=False)
+    step = tracing.Step(role="object", kind="GitRepository", namespace="flux-system", name="fleet")
+    found = tracing.Trace(steps=(step,), is_managed=True, reached=(here, behind))
+
+    header, first, second = trace.render(found).splitlines()[-3:]
+
+    assert header.split() == ["REACHES", "STATUS", "REVISION", "THERE", "OWNS"]
+    assert first.split() == [here.id, "Ready", "main@sha1:7e0b4c5a", "yes", "3"]
+    assert second.split() == [behind.id, "Failed", "no"]

@@ -131,3 +131,55 @@ async def test_message_of_what_failed_is_told_without_credentials() -> None:
 )
 def test_commit_of_a_revision(revision: str, sha: str) -> None:
     assert trace.sha_of(revision) == sha
+
+
+# Forward ----------------------------------------------------------------------------------------
+
+
+async def test_source_is_traced_forward_to_who_takes_its_content() -> None:
+    behind = kustomization("behind", "a_b__ConfigMap", lastAppliedRevision="main@sha1:0000")
+    broken = kustomization("broken", ready="False", message="token=geheim is wrong")
+    other = kustomization("other", source="another")
+    known = survey.of("home", [git(), kustomization("apps"), behind, broken, other])
+
+    found = await traced(known, git().raw)
+
+    reached = {each.id.rpartition("/")[2]: each for each in found.reached}
+    assert reached.keys() == {"apps", "behind", "broken"}
+    assert [reached[name].is_there for name in ("apps", "behind", "broken")] == [True, False, False]
+    assert reached["behind"].owns == 1
+    assert reached["broken"].message == "token=*** is wrong"
+
+
+async def test_repository_of_charts_reaches_releases_through_their_charts() -> None:
+    template = {"spec": {"chart": "web", "sourceRef": {"kind": "HelmRepository", "name": "charts"}}}
+    repository = flux("HelmRepository", "charts", artifact={"revision": "sha256:1"})
+    chart = flux(
+        "HelmChart",
+        "flux-system-web",
+        {"chart": "web", "sourceRef": {"kind": "HelmRepository", "name": "charts"}},
+        artifact={"revision": "1.2.0"},
+        observedSourceArtifactRevision="sha256:1",
+    )
+    release = flux(
+        "HelmRelease",
+        "web",
+        {"chart": template},
+        helmChart="flux-system/flux-system-web",
+        history=[{"chartVersion": "1.1.0"}],
+    )
+    known = survey.of("home", [release, chart, repository])
+
+    found = await traced(known, repository.raw)
+
+    assert [(each.id.partition("/")[0], each.is_there) for each in found.reached] == [
+        ("HelmChart", True),
+        ("HelmRelease", False),
+    ]
+
+
+async def test_what_is_no_source_reaches_nobody() -> None:
+    known = survey.of("home", [git(), kustomization("apps")])
+
+    assert (await traced(known, kustomization("apps").raw)).reached == ()
+    assert (await traced(known, config_map("apps"))).reached == ()
