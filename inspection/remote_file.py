@@ -41,8 +41,8 @@ async def fetch(url: str) -> str:
     is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK
     if parts.scheme != "https" and not is_local:
         raise failure.UsageError(
-            f"{url}: only https:// addresses are fetched; of an OCI artifact take the manifest "
-            "out and apply it with apply_kubernetes_manifest"
+            f"{url}: only https:// and oci:// addresses are fetched; a manifest at hand is applied "
+            "with apply_kubernetes_manifest"
         )
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
     try:

@@ -8,7 +8,7 @@ import orjson
 
 from api import crds as definitions
 from api import durations
-from inspection import failure, live, remote_file
+from inspection import failure, live, remote_artifact, remote_file
 from kube import crds, errors, manifests, stages
 from kube.objects import GVK, ObjectId
 from mcp_server import guard, waiting
@@ -47,7 +47,11 @@ class InstallQuery(Arguments, frozen=True, kw_only=True):
     """Which instance."""
 
     instance_url: Annotated[
-        str, about("https:// address of a FluxInstance manifest; GitHub, GitLab and Gist pages too")
+        str,
+        about(
+            "Address of a FluxInstance manifest: https://, a page of GitHub, GitLab or Gist, or "
+            "oci://registry/repository:tag#path"
+        ),
     ]
     timeout: Annotated[str, about("How long to wait until it is ready")] = "5m"
 
@@ -209,7 +213,7 @@ async def install_flux_instance(call: Call, args: InstallQuery) -> Answer:
         durations.parse(args.timeout)
     except ValueError as err:
         raise failure.UsageError(f"timeout: {err}; write 90s or 5m") from err
-    text = await remote_file.fetch(args.instance_url)
+    text = await _fetched(call, args.instance_url)
     found = [each for each in parse(text) if each["kind"] == "FluxInstance"]
     if len(found) != 1:
         raise failure.UsageError(
@@ -243,6 +247,12 @@ async def _definitions(call: Call, site: Site) -> list[str]:
             continue
         changes.append(f"CustomResourceDefinition/{body['metadata']['name']} created")
     return changes
+
+
+async def _fetched(call: Call, url: str) -> str:
+    if url.startswith(remote_artifact.SCHEME):
+        return await remote_artifact.fetch(url, call.desk.threads, call.desk.clock)
+    return await remote_file.fetch(url)
 
 
 def _shipped() -> list[JsonObject]:

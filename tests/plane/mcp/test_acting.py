@@ -16,9 +16,11 @@ from inspection import requests
 from tests.support import agents, api, fluxobjects
 from tests.support.agents import text_of
 from tests.support.mcpworld import World, call, named, put, refused
+from tests.support.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from inspection.flux import FluxObject
 
@@ -376,10 +378,41 @@ async def test_address_that_holds_no_instance_is_refused(
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("http://example.com/flux.yaml", "only https:// addresses are fetched"),
-        ("file:///etc/passwd", "only https:// addresses are fetched"),
+        ("http://example.com/flux.yaml", "only https:// and oci:// addresses are fetched"),
+        ("file:///etc/passwd", "only https:// and oci:// addresses are fetched"),
+        ("oci://ghcr.io/acme/flux:1", "name the file too"),
+        ("oci://ghcr.io/acme/flux:a b#x", "is no tag"),
+        ("oci://ghcr.io/ACME#x", "is no name of a repository"),
+        ("oci://ghcr.io/acme/flux@sha256:12#x", "is no digest"),
         ("", "instance_url is required"),
     ],
 )
 async def test_address_that_is_not_fetched_is_told(world: World, url: str, message: str) -> None:
     assert message in await refused(world, "install_flux_instance", instance_url=url)
+
+
+async def test_instance_is_taken_out_of_an_artifact(world: World, tmp_path: Path) -> None:
+    namespace = f"{world.namespace}-oci"
+    files = {
+        "clusters/flux.yaml": INSTANCE.format(name="flux", namespace=namespace),
+        "clusters/broken.yaml": "a: [",
+        "README.md": "no manifest",
+    }
+    with Registry(tmp_path / "registry") as registry:
+        digest = await asyncio.to_thread(registry.push, "acme/fleet", "1.0.0", files)
+        url = registry.url("acme/fleet")
+        told = {
+            path: await refused(world, "install_flux_instance", instance_url=f"{url}:1.0.0#{path}")
+            for path in ("clusters/nothing.yaml", "clusters/broken.yaml")
+        }
+        wrong_tag = await refused(
+            world, "install_flux_instance", instance_url=f"{url}:2.0.0#clusters/flux.yaml"
+        )
+        pinned = f"{url}:2.0.0@{digest}#clusters/flux.yaml"
+        _, found = await call(world, "install_flux_instance", instance_url=pinned, timeout="500ms")
+    await asyncio.to_thread(world.cluster.kubectl, "delete", "namespace", namespace, "--wait=false")
+
+    assert f"FluxInstance/{namespace}/flux created" in found["changes"]
+    assert "the artifact has no file clusters/nothing.yaml" in told["clusters/nothing.yaml"]
+    assert "yaml_content: " in told["clusters/broken.yaml"]
+    assert wrong_tag.startswith("[failed] ")
