@@ -10,6 +10,7 @@ import hmac
 import os
 import secrets
 import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -18,9 +19,11 @@ from starlette.responses import PlainTextResponse
 
 from daemon import settings as daemon_settings
 from inspection import failure
+from mcp_server import signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import signal
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import Any
 
@@ -91,10 +94,24 @@ def application(server: Server[Any], token: bytes, hosts: tuple[str, ...]) -> AS
     return guarded(app, token)
 
 
+class _Web(uvicorn.Server):
+    """A web server that leaves signals to who runs it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+    def stop(self) -> None:
+        """Begin the end; a second time, do not wait for clients."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
 async def serve(
     server: Server[Any], address: str, token_file: Path, announce: Callable[[str], None]
-) -> None:
-    """Serve until a signal comes.
+) -> signal.Signals | None:
+    """Serve until a signal comes, and return it.
 
     Args:
         server: what answers.
@@ -120,9 +137,12 @@ async def serve(
         raise failure.CommandError(f"--http {address}: {err.strerror or err}") from err
     bound = listener.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
-    announce(f"serving http://{shown}:{bound}{PATH}, token in {token_file}")
     app = application(server, token, tuple(LOOPBACK))
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="on"
     )
-    await uvicorn.Server(config).serve(sockets=[listener])
+    web = _Web(config)
+    with signals.caught(web.stop) as came:
+        announce(f"serving http://{shown}:{bound}{PATH}, token in {token_file}")
+        await web.serve(sockets=[listener])
+    return came[0] if came else None

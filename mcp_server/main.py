@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 from mcp.server.stdio import stdio_server
 
 from inspection import failure
-from mcp_server import catalogue, listening, serving
+from mcp_server import catalogue, listening, serving, signals
 from mcp_server.audit import Audit
 from mcp_server.desk import Desk
 from runtime import clock
@@ -48,7 +50,8 @@ def run(config: Path, settings: Settings, options: Options) -> None:
         raise failure.UsageError(str(err)) from err
     audit = Audit(options.audit_file or settings.data_dir / "mcp-audit.log", clock.SystemClock())
     offer = serving.Offer(Desk(config, settings, audit), tools)
-    asyncio.run(_serve(offer, settings, options))
+    if asyncio.run(_serve(offer, settings, options)) is signal.SIGINT:
+        raise KeyboardInterrupt
 
 
 def _announce(text: str) -> None:
@@ -56,11 +59,18 @@ def _announce(text: str) -> None:
     sys.stderr.flush()
 
 
-async def _serve(offer: serving.Offer, settings: Settings, options: Options) -> None:
+async def _serve(
+    offer: serving.Offer, settings: Settings, options: Options
+) -> signal.Signals | None:
+    """Serve, and return the signal that ended it."""
     server = offer.server()
     if options.address:
         token_file = options.token_file or settings.data_dir / "mcp-token"
-        await listening.serve(server, options.address, token_file, _announce)
-        return
+        return await listening.serve(server, options.address, token_file, _announce)
     async with stdio_server() as (reading, writing):
-        await server.run(reading, writing, server.create_initialization_options())
+        how = server.create_initialization_options()
+        number = await signals.until_one(server.run(reading, writing, how))
+        if number is not None:
+            # A thread waits for the next line of standard input, and nothing wakes it.
+            os._exit(signals.status_of(number))
+    return None

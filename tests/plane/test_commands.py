@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from devcluster.cluster import Cluster
 
+PING = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n'
 SOURCE = """\
 apiVersion: source.toolkit.fluxcd.io/v1
 kind: GitRepository
@@ -395,3 +396,52 @@ def test_kinds_that_may_not_be_listed_do_not_make_a_cluster_away(
     out = capsys.readouterr().out
     assert "cluster home: not served" in out
     assert "Kustomization: kustomizations" in out
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("reconcile", "source", "git", "fleet"),
+        ("create", "kustomization", "later", "--source", "git/fleet"),
+        ("resume", "source", "git", "fleet"),
+    ],
+    ids=lambda argv: argv[0],
+)
+def test_interrupted_wait_ends_without_a_word(
+    gitopsd: Callable[..., int], namespace: str, tmp_path: Path, argv: tuple[str, ...]
+) -> None:
+    assert gitopsd("get", "all", "-n", namespace) == 0
+    where = ("-n", namespace, "--config", str(tmp_path / "config.toml"))
+    command = [sys.executable, "-u", "-m", "cli.main", *argv, *where]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        said = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+        assert said
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("options", [(), ("--http", "127.0.0.1:0")], ids=["stdio", "http"])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+@pytest.mark.usefixtures("gitopsd")
+def test_interrupted_server_for_agents_ends_without_a_word(
+    tmp_path: Path, options: tuple[str, ...], number: signal.Signals, status: int
+) -> None:
+    command = [sys.executable, "-m", "cli.main", "mcp", *options]
+    command += ["--config", str(tmp_path / "config.toml")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        if options:
+            assert process.stderr.readline().startswith(b"serving http://127.0.0.1:")
+        else:
+            process.stdin.write(PING)
+            process.stdin.flush()
+            assert b'"result"' in process.stdout.readline()
+        process.send_signal(number)
+        assert process.wait(timeout=60) == status
+        assert process.stderr.read() == b""
