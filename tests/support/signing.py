@@ -105,19 +105,9 @@ def ssh(kind: str = "ed25519") -> Iterator[Signer]:
     """Make an SSH key."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "key")
-        keygen = [
-            "ssh-keygen",
-            "-q",
-            "-t",
-            kind,
-            "-N",
-            "",
-            "-C",
-            "ada@example.com",
-            "-f",
-            str(path),
-        ]
-        subprocess.run(keygen, check=True)
+        keygen = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "ada@example.com"]
+        size = ["-b", "2048"] if kind == "rsa" else []
+        subprocess.run([*keygen, *size, "-f", str(path)], check=True)
         listed = subprocess.check_output(["ssh-keygen", "-l", "-f", path], text=True)
         public = path.with_suffix(".pub").read_bytes()
         options = ("-c", "gpg.format=ssh", "-c", f"user.signingKey={path}")

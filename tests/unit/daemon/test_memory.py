@@ -24,6 +24,8 @@ def test_freezing_hides_what_is_there_from_the_collector() -> None:
         assert gc.get_freeze_count() > before
     finally:
         gc.unfreeze()
+        if before:
+            gc.freeze()  # what the collection of the tests had frozen
 
 
 def test_giving_back_works_on_every_platform() -> None:
