@@ -15,7 +15,7 @@ from kube.apply import ApplyOptions
 from kube.changes import Action
 from kube.judgement import DriftKind
 from kube.objects import ObjectId
-from kube.tracker import Mode, Scope
+from kube.tracker import CONFIRMATIONS, Mode, Scope
 from tests.support import api, engine
 
 if TYPE_CHECKING:
@@ -237,6 +237,35 @@ async def test_relist_finds_what_the_watch_missed(cluster: Access, namespace: st
 def _scope(plant: engine.Plant) -> tuple[Scope, str]:
     (scope,) = plant.tracker.modes()
     return scope, ""
+
+
+async def test_objects_that_may_not_be_read_keep_no_other_from_being_looked_at(
+    cluster: Cluster, namespace: str
+) -> None:
+    name = f"u-{uuid.uuid4().hex[:8]}"
+    cluster.kubectl(
+        *("create", "clusterrole", name, "--verb=list,watch", "--resource=configmaps,secrets")
+    )
+    cluster.kubectl("create", "clusterrolebinding", name, f"--clusterrole={name}", f"--user={name}")
+    rights = ("create", "role", name, "-n", namespace, "--verb=get", "--resource=secrets")
+    cluster.kubectl(*rights)
+    cluster.kubectl(
+        *("create", "rolebinding", name, "-n", namespace, f"--role={name}", f"--user={name}")
+    )
+    secret = {"apiVersion": "v1", "kind": "Secret"} | {
+        "metadata": {"name": "z", "namespace": namespace}
+    }
+    unread = engine.config_maps(namespace, CONFIRMATIONS)
+    async with engine.running(cluster, kubeconfig=cluster.user(name)) as plant:
+        await plant.apply([*unread, secret])
+        await plant.tracker.synced(engine.OWNER)
+        with plant.tracker.processing(engine.OWNER):
+            for each in (*unread, secret):
+                obj, live = ObjectId.of(each), plant.tracker.live(ObjectId.of(each))
+                assert live
+                cluster.kubectl("delete", obj.kind.lower(), obj.name, "-n", namespace)
+                plant.tracker.suspect(obj, live.resource_version)
+        assert (await plant.next_drift()).id == ObjectId.of(secret)
 
 
 async def test_what_is_remembered_of_an_object_is_less_than_a_kilobyte(
