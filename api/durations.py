@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Annotated, Final, TypeAlias
 
@@ -25,8 +26,9 @@ _NANOSECONDS: Final = {
 _TERM = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 
 
+@functools.lru_cache(maxsize=256)
 def parse(text: str) -> float:
-    """Read a Go duration.
+    """Read a Go duration; specs say the same few again and again.
 
     Args:
         text: for example ``1m``, ``1h30m``, ``1.5s``, ``-2s`` or ``0``.
