@@ -97,8 +97,7 @@ class Builder:
             OSError: the artifact cannot be read, or the build not be written.
         """
         await self._workplace.clean()
-        plan = await self._threads.run(planning.plan, request, self._tools.kustomize_version)
-        last = await self._threads.run(self._store.load, request.name)
+        plan, last = await self._threads.run(self._look, request)
         if last is not None and last.key == plan.key and not plan.closure.remote:
             return Built(last, "reused")
         if plan.is_plain:
@@ -108,6 +107,11 @@ class Builder:
         known = last.units if last and last.scope == plan.scope else {}
         opened = await self._open(request, known, text)
         return Built(await self._save(request, plan, documents.units, text, opened), "kustomize")
+
+    def _look(self, request: Request) -> tuple[Plan, Build | None]:
+        """Plan a build, and find the last one."""
+        plan = planning.plan(request, self._tools.kustomize_version)
+        return plan, self._store.load(request.name)
 
     async def _open(
         self, request: Request, known: Known, output: bytes

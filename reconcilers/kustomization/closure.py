@@ -62,11 +62,17 @@ class Walk:
     Args:
         paths: every file of the artifact.
         read: returns one file's content.
+        directories: every directory of the artifact, where somebody knows them already.
     """
 
-    def __init__(self, paths: frozenset[str], read: Callable[[str], bytes]) -> None:
+    def __init__(
+        self,
+        paths: frozenset[str],
+        read: Callable[[str], bytes],
+        directories: frozenset[str] | None = None,
+    ) -> None:
         self._paths, self._read = paths, read
-        self._directories = directories_of(paths)
+        self._directories = directories_of(paths) if directories is None else directories
         self._entered: set[str] = set()
         self.closure = Closure()
 

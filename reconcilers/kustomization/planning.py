@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -94,20 +95,18 @@ def plan(request: Request, kustomize_version: str) -> Plan:
         PathNotFound: there is no such directory.
         BuildError: a kustomization file cannot be read, or refers to something outside.
     """
-    entries = request.tree.entries()
-    ids = {entry.path: entry.id for entry in entries}
-    paths = frozenset(ids)
-    root, below = _find_root(request.spec.path, entries)
+    index = _index(request.tree)
+    ids, paths = index.ids, index.paths
+    root, below = _find_root(request.spec.path, index)
     own = generate.file_in(root, paths)
     listed = [] if own else generate.resources(below, root)
     document = _read(request.tree, own) if own else generate.generated(listed)
-    directories = closure.directories_of(paths)
     document = generate.override(
         document,
         request.spec,
-        exists=lambda path: posixpath.normpath(posixpath.join(root, path)) in directories,
+        exists=lambda path: posixpath.normpath(posixpath.join(root, path)) in index.directories,
     )
-    walk = closure.Walk(paths, request.tree.read)
+    walk = closure.Walk(paths, request.tree.read, index.directories)
     walk.follow(root, document)
     if request.keys is not None and walk.closure.crowded:
         place = walk.closure.crowded[0]
@@ -136,12 +135,37 @@ def hash_of(*parts: object) -> str:
     ).hexdigest()
 
 
-def _find_root(path: str, entries: Sequence[Entry]) -> tuple[str, list[Entry]]:
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The files of a tree, as every build from it looks them up."""
+
+    entries: Sequence[Entry]
+    ids: dict[str, bytes]
+    paths: frozenset[str]
+    directories: frozenset[str]
+
+
+_INDEXES: Final[weakref.WeakKeyDictionary[Tree, _Index]] = weakref.WeakKeyDictionary()
+"""Of the trees that somebody holds: hundreds of Kustomizations are built from one of them."""
+
+
+def _index(tree: Tree) -> _Index:
+    found = _INDEXES.get(tree)
+    if found is None:
+        entries = tree.entries()
+        ids = {entry.path: entry.id for entry in entries}
+        paths = frozenset(ids)
+        found = _INDEXES[tree] = _Index(entries, ids, paths, closure.directories_of(paths))
+    return found
+
+
+def _find_root(path: str, index: _Index) -> tuple[str, list[Entry]]:
     try:
         root = generate.normal_path(path)
     except ValueError as err:
         raise PathNotFound(str(err)) from err
-    below = [entry for entry in entries if not root or entry.path.startswith(f"{root}/")]
+    start = f"{root}/"
+    below = [entry for entry in index.entries if not root or entry.path.startswith(start)]
     if root and not below:
         raise PathNotFound(f"kustomization path not found: stat {path}: no such file or directory")
     return root, below

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from sources.tree import Entry
     from tests.support.kustomizer import Files
 
 FINISH = manifest.Finish({"kustomize.toolkit.fluxcd.io/name": "apps"})
@@ -30,6 +32,11 @@ class Counting(MemoryTree):
     def __init__(self, files: Files) -> None:
         super().__init__(files)
         self.read_paths: list[str] = []
+        self.listed = 0
+
+    def entries(self) -> list[Entry]:
+        self.listed += 1
+        return super().entries()
 
     def read(self, path: str) -> bytes:
         self.read_paths.append(path)
@@ -70,6 +77,17 @@ def objects(built: build.Built) -> list[dict[str, Any]]:
 
 def many(number: int) -> dict[str, str | bytes]:
     return {f"{n:04}.yaml": config_map(f"cm{n}", "ns", k="1") for n in range(number)}
+
+
+async def test_tree_of_many_kustomizations_is_listed_once(builder: build.Builder) -> None:
+    files = {f"{name}/a.yaml": config_map(name, "ns", k="1") for name in ("a", "b", "c")}
+    first = request(files, path="./a")
+    tree = first.tree
+    assert isinstance(tree, Counting)
+    for name in ("a", "b", "c"):
+        asked = replace(first, name=f"ns.{name}", spec=request(files, path=f"./{name}").spec)
+        assert objects(await builder.build(asked))[0]["metadata"]["name"] == name
+    assert tree.listed == 1
 
 
 async def test_plain_directory_needs_no_kustomize(tmp_path: Path, threads: Threads) -> None:
