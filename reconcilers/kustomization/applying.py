@@ -8,6 +8,7 @@ such an inventory as its own, and would prune the same objects.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -156,9 +157,21 @@ async def _send(
     desired: list[Desired],
     options: ApplyOptions,
 ) -> ChangeSet:
+    applier = attempt.target.applier
+    if _is_at_rest(attempt, desired, options):
+        with contextlib.suppress(store.StaleBuildError):  # or was, until a moment ago
+            return await applier.apply(attempt.ref, desired, store.UNOPENED, options)
     reader = await attempt.context.threads.run(store.Reader, build)
     with reader:
-        return await attempt.target.applier.apply(attempt.ref, desired, reader, options)
+        return await applier.apply(attempt.ref, desired, reader, options)
+
+
+def _is_at_rest(attempt: Attempt, desired: Iterable[Desired], options: ApplyOptions) -> bool:
+    """Whether nothing will be sent, so that nothing has to be read: as for most of a mono-repo."""
+    if options.verify or options.at_interval or options.ignore is not None:
+        return False
+    tracker = attempt.target.tracker
+    return all(tracker.is_current(attempt.ref, item) for item in desired)
 
 
 async def remove_stale(attempt: Attempt, changes: ChangeSet) -> None:

@@ -121,6 +121,21 @@ class Reader:
         return body
 
 
+class Unopened:
+    """Stands for the reader of a build of which nothing should have to be read."""
+
+    def read(self, desired: Desired) -> bytes:
+        """Refuse.
+
+        Raises:
+            StaleBuildError: always.
+        """
+        raise StaleBuildError(f"{desired.id} was not to be read")
+
+
+UNOPENED: Final = Unopened()
+
+
 class Store:
     """The builds of one cluster.
 
