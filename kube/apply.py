@@ -93,6 +93,8 @@ class _Stage:
     waiting: list[Target] = field(default_factory=list)
     first: Target | None = None
     """What is created before the others are written, in place of a dry run of it."""
+    is_untouched: bool = True
+    """Whether no request was sent that the server may have followed."""
 
     def changes(self) -> list[Change]:
         return [
@@ -185,6 +187,7 @@ class Applier:
             await self._create(session, stage, state, state.first)
             _give_up_if_failed(state, changes)
             writes = [each for each in writes if each.desired.id not in state.actions]
+        state.is_untouched = False
         await self._each(state, writes, lambda target: self._write(session, stage, state, target))
         changes.extend(state.changes())
         _give_up_if_failed(state, changes)
@@ -279,9 +282,11 @@ class Applier:
 
     async def _create(self, session: Session, stage: Stage, state: _Stage, target: Target) -> None:
         """Create the first object; if that is refused, a dry run says what is to be done."""
+        state.is_untouched = False
         try:
             answer = await examine.create(session, target)
-        except errors.ApiError:
+        except errors.ApiError as error:
+            state.is_untouched = not isinstance(error, errors.ServerError | errors.Unreachable)
             await self._each(state, [target], lambda each: self._ask(session, state, each))
             return
         self._settle(session, stage, state, target, answer)
@@ -346,4 +351,5 @@ def _give_up_if_failed(state: _Stage, changes: ChangeSet) -> None:
     """Raise what failed in a stage, in the order of applying."""
     if state.failures:
         ordered = sorted(state.failures, key=stages.sort_key)
-        raise ApplyError([state.failures[obj] for obj in ordered], changes)
+        texts = [state.failures[obj] for obj in ordered]
+        raise ApplyError(texts, changes, is_untouched=state.is_untouched and not changes.loud)

@@ -35,11 +35,15 @@ class ApplyError(TransientError):
     Args:
         texts: one for each object that failed, in the order of applying.
         changes: what was done before and beside.
+        is_untouched: whether nothing was written for sure.
     """
 
-    def __init__(self, texts: Sequence[str], changes: ChangeSet) -> None:
+    def __init__(
+        self, texts: Sequence[str], changes: ChangeSet, *, is_untouched: bool = False
+    ) -> None:
         self.texts = tuple(texts)
         self.changes = changes
+        self.is_untouched = is_untouched
         shown = list(self.texts[:_SHOWN])
         if len(self.texts) > _SHOWN:
             shown.append(f"and {len(self.texts) - _SHOWN} more errors")

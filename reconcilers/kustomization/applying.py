@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from api import meta
 from api.meta import Inventory, InventoryEntry
 from kube import inventory, prune, stages
-from kube.apply import ApplyOptions
+from kube.apply import ApplyError, ApplyOptions
 from kube.changes import Action, ChangeSet
 from kube.ignore import Rules
 from kube.judgement import DriftKind
@@ -55,7 +55,8 @@ async def apply(attempt: Attempt, build: Build, options: ApplyOptions) -> Change
     """Apply a build and leave its inventory in the wanted status.
 
     Raises:
-        ApplyError: an object was refused; the inventory then holds old and new.
+        ApplyError: an object was refused; the inventory then holds old and new, and the old alone
+            where nothing new was written.
         StaleBuildError: the build's file is gone.
         ApiError: the write-ahead was refused; nothing has been applied.
     """
@@ -71,7 +72,12 @@ async def apply(attempt: Attempt, build: Build, options: ApplyOptions) -> Change
 
     attempt.target.tracker.set_inventory(attempt.ref, both)
     options = replace(options, before_write=write_ahead)
-    changes = await _send(attempt, build, desired, options)
+    try:
+        changes = await _send(attempt, build, desired, options)
+    except ApplyError as error:
+        if error.is_untouched:
+            settle(attempt, inventory.union(old, inventory.of_changes(error.changes)))
+        raise
     settle(attempt, inventory.union(old, inventory.of_changes(changes)))
     if changes.loud:
         attempt.notice(meta.PROGRESSING, changes.lines())
