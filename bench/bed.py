@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,7 +17,6 @@ from devcluster.daemon import Daemon
 from devcluster.gitserver import GitServer
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
@@ -46,6 +46,7 @@ class Bed:
         daemon: our own daemon, which can be stopped and started; None for a stranger.
         cluster: our own cluster, whose API server can be restarted; None for a stranger's.
         quiet_s: so long nothing may be asked of the API server before a count is over.
+        api: the connection to use; one of its own where none is given.
     """
 
     def __init__(
@@ -59,9 +60,10 @@ class Bed:
         daemon: Daemon | None = None,
         cluster: Cluster | None = None,
         quiet_s: float = 0.3,
+        api: Api | None = None,
     ) -> None:
         self.credentials = credentials
-        self.api = Api(credentials)
+        self.api = api or Api(credentials)
         self.git = git
         self.daemon = daemon
         self.cluster = cluster
@@ -275,7 +277,7 @@ def theirs(
     quiet_s: float = 1.0,
     idle_s: float = 10.0,
 ) -> Iterator[Bed]:
-    """Use a reconciler that runs already; its requests are all there are, less an idle share.
+    """Use a reconciler that runs already; its requests are all but ours, less an idle share.
 
     Args:
         kubeconfig: an administrator's, of the cluster that it serves.
@@ -287,13 +289,34 @@ def theirs(
     """
     credentials = Credentials(kubeconfig)
     with GitServer(folder / "git") as git, contextlib.closing(Api(credentials)) as counting:
-        requests = IdleLess(accounting.Totals(counting), idle_s)
+        own = _CountedApi(credentials)
+        others = accounting.OthersTotals(accounting.Totals(counting), own.asked)
         bed = Bed(
-            credentials, git, hook=hook, requests=requests, pid_file=pid_file, quiet_s=quiet_s
+            credentials,
+            git,
+            hook=hook,
+            requests=IdleLess(others, idle_s),
+            pid_file=pid_file,
+            quiet_s=quiet_s,
+            api=own,
         )
         bed.namespace(NAMESPACE)
         yield bed
         bed.api.close()
+
+
+class _CountedApi(Api):
+    """Counts what it asks, so that it can be told from what others ask."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        super().__init__(credentials)
+        self.asked: Counter[Kind] = Counter()
+
+    def raw(
+        self, method: str, path: str, body: bytes | None = None, content_type: str = ""
+    ) -> tuple[int, bytes]:
+        self.asked[accounting.asked(method, path, content_type)] += 1
+        return super().raw(method, path, body, content_type)
 
 
 class IdleLess:

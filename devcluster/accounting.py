@@ -14,6 +14,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from devcluster.api import APPLY
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -118,6 +120,26 @@ class AuditLog:
         return _without_background(counts)
 
 
+class OthersTotals:
+    """The requests of all clients but one.
+
+    Args:
+        source: the counts of all clients.
+        own: what that one has asked so far; it goes on counting.
+    """
+
+    def __init__(self, source: Source, own: Counter[Kind]) -> None:
+        self._source, self._own = source, own
+        self._last = own.copy()
+
+    def take(self) -> Counter[Kind]:
+        """Return what was answered to others since the last call."""
+        counts = self._source.take()
+        counts.subtract(self._own - self._last)
+        self._last = self._own.copy()
+        return +counts
+
+
 class Totals:
     """Counts the requests of all clients by ``apiserver_request_total``.
 
@@ -151,6 +173,27 @@ class Totals:
 def _without_background(counts: Counter[Kind]) -> Counter[Kind]:
     """Leave out what goes on all the time, whatever happens."""
     return Counter({kind: n for kind, n in counts.items() if kind.resource not in _BACKGROUND})
+
+
+def asked(method: str, path: str, content_type: str = "") -> Kind:
+    """Return as what `Totals` counts a request.
+
+    Args:
+        method: of HTTP.
+        path: with its query.
+        content_type: of the body.
+    """
+    parts = path.partition("?")[0].strip("/").split("/")
+    rest = parts[2:] if parts[0] == "api" else parts[3:]
+    if rest[:1] == ["namespaces"] and len(rest) > 2:
+        rest = rest[2:]
+    resource, name, subresource = (*rest, "", "", "")[:3]
+    verb = method.lower()
+    if not name:
+        verb = {"get": "list", "delete": "deletecollection"}.get(verb, verb)
+    elif content_type == APPLY:
+        verb = "apply"
+    return Kind(verb, "/".join(filter(None, (resource, subresource))))
 
 
 def _kind(record: dict[str, Any]) -> Kind:
