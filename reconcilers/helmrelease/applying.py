@@ -54,6 +54,19 @@ def _listed(item: HelmRelease) -> Entries:
     return inventory.parse(found.entries if found else ())
 
 
+async def remember(attempt: Attempt, before: Entries) -> None:
+    """Let the status name what a release owns, before another record becomes the newest.
+
+    Of revisions that did not end only the newest record tells; with several in a row, each of which
+    was killed, what the first of them made would be forgotten.
+    """
+    listed = _listed(attempt.item)
+    if {obj for obj, _ in before} <= {obj for obj, _ in listed}:
+        return
+    attempt.change(inventory=as_status([*listed, *before]))
+    await attempt.write()
+
+
 def as_status(entries: Iterable[tuple[ObjectId, str]]) -> Inventory | None:
     """Return entries as ``status.inventory``; None where there are none."""
     ordered = sorted(

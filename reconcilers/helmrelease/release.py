@@ -293,6 +293,7 @@ async def _prepare(work: Work, action: Action, terms: Terms) -> Revision:
     if terms.creates_namespace:
         await _create_namespace(work)
     await revision.validate()
+    await applying.remember(attempt, before)
     await work.storage.create(pending, max_history=policy.max_history(work.spec))
     return revision
 

@@ -96,6 +96,7 @@ async def _prepare(work: Work, snapshot: Snapshot) -> release.Revision:
     former = await work.in_force()
     before = await release.owned(work, former)
     definitions = applying.definitions_of(work.attempt.item, wanted.entries)
+    await applying.remember(work.attempt, before)
     await work.storage.create(pending, max_history=policy.max_history(work.spec))
     verb, base = Action.ROLLBACK.value, work.last
     return release.Revision(work, terms, pending, wanted, former, base, before, definitions, verb)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -42,6 +43,7 @@ spec:
       restartPolicy: Never
       containers: [{name: main, image: none.example.com/none}]
 """
+OWN = "{apiVersion: v1, kind: ConfigMap, metadata: {name: {{ .Values.text }}}}"
 TEST = """\
 apiVersion: v1
 kind: ConfigMap
@@ -144,7 +146,7 @@ async def test_a_made_chart_object_has_everything_that_its_template_says(world: 
     name = f"{world.namespace}-demo"
     resource = reconciling.resource_of(HelmChart)
     made = await world.context.client.get(resource, world.namespace, name)
-    assert made["spec"] == spec
+    assert made["spec"] == spec | {"interval": "7m0s"}
     assert made["metadata"]["labels"]["team"] == "a"
     assert made["metadata"]["annotations"] == {"note": "b"}
 
@@ -291,6 +293,32 @@ async def test_an_upgrade_leaves_objects_to_others_where_that_is_asked_for(
     await world.release("demo", install=install)
     await world.until("demo", at_revision(2))
     assert (await world.live("ConfigMap", "new"))["data"] == {"k": "v", "mine": "1"}
+
+
+async def test_what_several_ended_runs_made_is_found_again(world: World) -> None:
+    await push(world, own=OWN)
+    await world.release("demo", values={"text": "one"})
+    await world.until("demo", ready)
+    await push(world, "2.0.0", own=OWN, hook=job("hook", "post-upgrade"))
+    for text in ("two", "three", "four"):
+        await world.engine.stop_kind(releaser.KIND)
+        await world.release("demo", values={"text": text})
+        world.engine.start_kind(releaser.KIND)
+        await world.holds_soon(partial(is_there, world, text))
+    await world.engine.stop_kind(releaser.KIND)
+    await push(world, "3.0.0", own=OWN)
+    world.engine.start_kind(releaser.KIND)
+    await world.until("demo", ready)
+    found = await releaser.listed(world, "configmaps", f"{meta.HELM_OWNER_NAME}=demo")
+    assert {each["metadata"]["name"] for each in found} == {"demo", "four"}
+
+
+async def is_there(world: World, name: str) -> bool:
+    try:
+        await world.live("ConfigMap", name)
+    except errors.NotFound:
+        return False
+    return True
 
 
 async def test_a_failed_upgrade_is_uninstalled_where_that_is_asked_for(world: World) -> None:
