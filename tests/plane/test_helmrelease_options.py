@@ -63,7 +63,7 @@ async def test_a_chart_object_is_made_changed_and_deleted(world: World, namespac
         "chart": "./chart",
         "version": "1.x",
         "sourceRef": {"kind": "GitRepository", "name": "repo"},
-        "interval": "1h",
+        "interval": "1h0m0s",
         "reconcileStrategy": "ChartVersion",
     }
     assert made["metadata"]["labels"] == {
