@@ -45,6 +45,7 @@ class Attempt(Generic[T, S]):
         self.kind: Kind[T] = kind
         self.ref = item.ref(context.name)
         self.started_s = context.clock.monotonic()
+        self._read: T = item
         self.written: T = item
         """The object as the server has it."""
         self.before: S = status
@@ -65,14 +66,22 @@ class Attempt(Generic[T, S]):
         return self.opened
 
     @property
+    def basis(self) -> T:
+        """The object as it was read, with the status that the server has.
+
+        What somebody wrote meanwhile, a spec or a request, is the next run's.
+        """
+        return msgspec.structs.replace(self._read, status=self.written.status)
+
+    @property
     def generation(self) -> int:
         """The generation that the run is about."""
-        return self.written.metadata.generation
+        return self._read.metadata.generation
 
     @property
     def is_requested(self) -> bool:
         """Whether somebody asked for this run and has had no answer yet."""
-        token = self.written.requested_at
+        token = self._read.requested_at
         return token is not None and token != self.before.last_handled_reconcile_at
 
     @property
@@ -101,6 +110,36 @@ class Attempt(Generic[T, S]):
     def without(self, *types: str) -> None:
         """Remove conditions of the wanted status."""
         self.change(conditions=conditions.remove(self.status.conditions, *types))
+
+    async def hold(self) -> None:
+        """Add the finalizer unless it is there; the run is about what the answer has.
+
+        Raises:
+            Conflict: the object changed since it was read; reconcile again.
+        """
+        self._read = self.written = await steps.add_finalizer(self.context, self.kind, self.written)
+
+    async def _patch(self, status: S) -> None:
+        """Write what differs from the status that the server has."""
+        basis = self.basis
+        answer = await steps.patch_status(self.context, self.kind, basis, status)
+        if answer is not basis:
+            self.written = answer
+
+    async def _finish(self) -> None:
+        """Write the wanted status, answer the request, and publish the events."""
+        basis = self.basis
+        answer = await steps.finish(
+            self.context,
+            self.kind,
+            basis,
+            self.status,
+            started_s=self.started_s,
+            notices=self.notices,
+        )
+        if answer is not basis:
+            self.written = answer
+        self.notices = []
 
     def publish(self) -> None:
         """Publish the events that gathered, before a step that may take long."""

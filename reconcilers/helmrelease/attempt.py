@@ -41,28 +41,18 @@ class Attempt(attempt.Attempt[HelmRelease, HelmReleaseStatus]):
         self, context: ClusterContext, kind: Kind[HelmRelease], item: HelmRelease, run: Run
     ) -> None:
         super().__init__(context, kind, item, item.status, run)
-        self._read = item
         self.is_force_pending = is_asked(item, meta.FORCE_AT, item.status.last_handled_force_at)
         """Whether an install or upgrade is asked for in any case, and none was made yet."""
 
     @property
     def item(self) -> HelmRelease:
-        """The HelmRelease as it was read, with the status that is wanted.
-
-        The generation is that of the spec, whatever came meanwhile.
-        """
-        metadata = msgspec.structs.replace(self.written.metadata, generation=self.generation)
-        return msgspec.structs.replace(self._read, metadata=metadata, status=self.status)
-
-    @property
-    def generation(self) -> int:
-        """The generation that the run is about."""
-        return self._read.metadata.generation
+        """The HelmRelease as it was read, with the status that is wanted."""
+        return msgspec.structs.replace(self._read, status=self.status)
 
     @property
     def is_reset(self) -> bool:
         """Whether somebody asks to forget failures."""
-        return is_asked(self.written, meta.RESET_AT, self.before.last_handled_reset_at)
+        return is_asked(self._read, meta.RESET_AT, self.before.last_handled_reset_at)
 
     def begin(self, action: Action, timeout_s: float) -> None:
         """Say that an action begins; only a release leaves open whether all is well."""
@@ -126,35 +116,19 @@ class Attempt(attempt.Attempt[HelmRelease, HelmReleaseStatus]):
         }
         return {f"{_PREFIX}/{key}": value for key, value in found.items() if value}
 
-    async def hold(self) -> None:
-        """Add the finalizer unless it is there.
-
-        Raises:
-            Conflict: the HelmRelease changed since it was read; reconcile again.
-        """
-        self.written = await steps.add_finalizer(self.context, self.kind, self.written)
-
     async def write(self) -> None:
         """Write the wanted status now."""
-        self.written = await steps.patch_status(self.context, self.kind, self.written, self.status)
+        await self._patch(self.status)
 
     async def finish(self) -> None:
         """Write the wanted status, requests handled, and publish the events."""
-        own = self.written.metadata.annotations
+        own = self._read.metadata.annotations
         handled = {
             "last_handled_force_at": own.get(meta.FORCE_AT),
             "last_handled_reset_at": own.get(meta.RESET_AT),
         }
         self.change(**{name: value for name, value in handled.items() if value})
-        self.written = await steps.finish(
-            self.context,
-            self.kind,
-            self.written,
-            self.status,
-            started_s=self.started_s,
-            notices=self.notices,
-        )
-        self.notices = []
+        await self._finish()
 
 
 def is_asked(item: HelmRelease, annotation: str, handled: str) -> bool:

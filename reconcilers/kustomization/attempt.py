@@ -57,8 +57,8 @@ class Attempt(attempt.Attempt[Kustomization, KustomizationStatus]):
 
     @property
     def item(self) -> Kustomization:
-        """The Kustomization as the server has it."""
-        return self.written
+        """The Kustomization as it was read, with the status that the server has."""
+        return self.basis
 
     @property
     def revision(self) -> str:
@@ -114,8 +114,7 @@ class Attempt(attempt.Attempt[Kustomization, KustomizationStatus]):
     async def write(self, **fields: Any) -> None:  # noqa: ANN401 - as in `change`
         """Write some fields of the status now and leave the others as the server has them."""
         async with self._writing:
-            wanted = msgspec.structs.replace(self.item.status, **fields)
-            self.written = await steps.patch_status(self.context, self.kind, self.item, wanted)
+            await self._patch(msgspec.structs.replace(self.written.status, **fields))
 
     async def write_ahead(self, inventory: Inventory) -> None:
         """Write what is about to be applied; of an object without a verdict also that it is on."""
@@ -129,15 +128,7 @@ class Attempt(attempt.Attempt[Kustomization, KustomizationStatus]):
     async def finish(self) -> None:
         """Write the wanted status and publish the events."""
         async with self._writing:
-            self.written = await steps.finish(
-                self.context,
-                self.kind,
-                self.item,
-                self.status,
-                started_s=self.started_s,
-                notices=self.notices,
-            )
-        self.notices = []
+            await self._finish()
 
     async def show_when_slow(self, done: asyncio.Event) -> None:
         """Show each step that takes longer than `SLOW_S`, until ``done`` is set."""

@@ -52,7 +52,7 @@ async def finalise(attempt: Attempt) -> None:
     if entries and deletes(attempt.item.spec):
         await _clear(attempt, entries)
     steps.publish(attempt.context, attempt.kind, attempt.item, attempt.notices)
-    await steps.remove_finalizer(attempt.context, attempt.kind, attempt.item)
+    await steps.remove_finalizer(attempt.context, attempt.kind, attempt.written)
 
 
 async def _clear(attempt: Attempt, entries: list[tuple[ObjectId, str]]) -> None:

@@ -129,8 +129,8 @@ class KustomizationReconciler:
                 await finalise.finalise(attempt)
             await self._forget(attempt.ref)
             return Result()
-        attempt.written = await steps.add_finalizer(self._context, self._kind, item)
-        if item.spec.suspend:
+        await attempt.hold()
+        if attempt.item.spec.suspend:
             self._drifts.settle(attempt.ref)
             await attempt.finish()
             return Result()
