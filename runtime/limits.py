@@ -7,6 +7,7 @@ import contextvars
 import functools
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from runtime import process
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+C = TypeVar("C", bound=AbstractContextManager[Any])
 
 THREADS = 4
 """Blocking calls at once; each thread costs about 1 MiB once it has done some work."""
@@ -47,11 +49,27 @@ class Threads:
         Raises:
             Exception: whatever the call raises.
         """
+        return await asyncio.wrap_future(self._submit(call, *args, **kwargs))
+
+    async def open(self, call: Callable[P, C], /, *args: P.args, **kwargs: P.kwargs) -> C:
+        """Return what ``call`` opens; should the caller be cancelled meanwhile, it is closed.
+
+        Raises:
+            Exception: whatever the call raises.
+        """
+        future = self._submit(call, *args, **kwargs)
+        try:
+            return await asyncio.wrap_future(future)
+        except BaseException:
+            future.add_done_callback(_close)
+            raise
+
+    def _submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         bound = functools.partial(contextvars.copy_context().run, call, *args, **kwargs)
         future = self._executor.submit(bound)
         self._running.add(future)
         future.add_done_callback(self._running.discard)
-        return await asyncio.wrap_future(future)
+        return future
 
     async def aclose(self, timeout_s: float = CLOSE_S) -> bool:
         """Refuse further calls, drop those that wait, and wait for those that run.
@@ -68,6 +86,13 @@ class Threads:
         for future in ended:
             future.cancelled() or future.exception()  # their callers have heard, or are gone
         return not hanging
+
+
+def _close(opened: Future[C]) -> None:
+    """Close what nobody waits for any more, if it was opened."""
+    if not opened.cancelled() and opened.exception() is None:
+        with opened.result():
+            pass
 
 
 class Processes:

@@ -16,7 +16,7 @@ import re
 import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from sources.archive import ArchiveTree
 
@@ -113,7 +113,7 @@ class Downloads:
             DownloadError: it is too large, or has another digest.
             OSError: the disk refused; nothing is left.
         """
-        writer = await self._threads.run(_Writer, self._directory, algorithm)
+        writer = await self._threads.open(_Writer, self._directory, algorithm)
         try:
             failure = await _pour(stream, writer, self._threads, limit)
             if failure is not None:
@@ -137,6 +137,12 @@ class _Writer:
         handle, name = tempfile.mkstemp(dir=directory, prefix=".writing-")
         self._file, self._path = os.fdopen(handle, "wb"), Path(name)
         self.state = hashlib.new(algorithm, usedforsecurity=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def write(self, data: bytes) -> None:
         self.state.update(data)

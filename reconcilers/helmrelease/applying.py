@@ -104,7 +104,7 @@ async def apply(
     """
     at = attempt.target
     at.tracker.set_inventory(attempt.ref, inventory.union(before, wanted.entries))
-    with await attempt.context.threads.run(wanted.open) as reader:
+    with await attempt.context.threads.open(wanted.open) as reader:
         options = ApplyOptions(at_interval=afresh)
         return await at.applier.apply(attempt.ref, list(wanted.desired), reader, options)
 
@@ -150,7 +150,7 @@ async def define(attempt: Attempt, definitions: list[JsonObject], owner: Owner) 
     found = await bundle.of_objects(definitions, owner, at.discovery, threads)
     owned = list(at.tracker.owned(attempt.ref))
     try:
-        with await threads.run(found.open) as reader:
+        with await threads.open(found.open) as reader:
             await at.applier.apply(attempt.ref, list(found.desired), reader)
     finally:
         at.tracker.set_inventory(attempt.ref, owned)

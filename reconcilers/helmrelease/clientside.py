@@ -129,7 +129,7 @@ async def define(work: Work, definitions: list[JsonObject], *, replaces: bool) -
     attempt = work.attempt
     threads, discovery = attempt.context.threads, attempt.target.discovery
     found = await bundle.of_objects(definitions, work.owner, discovery, threads)
-    with await threads.run(found.open) as reader:
+    with await threads.open(found.open) as reader:
         session = drift.session(attempt, reader, rules=None)
         await plain.define(session, found.desired, replaces=replaces)
     return found.entries

@@ -114,7 +114,7 @@ async def find(
         TransientError: a rule cannot be read, or an object not be compared.
         ApiError: the API server refused, or did not answer.
     """
-    with await attempt.context.threads.run(applied.open) as reader:
+    with await attempt.context.threads.open(applied.open) as reader:
         looking = session(attempt, reader, rules_of(attempt.item), applied)
         suspects = await _suspects(attempt, looking, applied, only)
         if not suspects:
@@ -290,7 +290,7 @@ async def correct(
         TransientError: an object was refused; the others are right.
     """
     wanted = [each.desired for each in found]
-    with await attempt.context.threads.run(applied.open) as reader:
+    with await attempt.context.threads.open(applied.open) as reader:
         try:
             changes = await _put_right(attempt, applied, reader, wanted)
         except ApplyError as err:

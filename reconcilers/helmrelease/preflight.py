@@ -43,7 +43,7 @@ async def check(attempt: Attempt, wanted: Bundle) -> None:
         if each.unknown
     ]
     if unsure and not texts:
-        with await attempt.context.threads.run(wanted.open) as reader:
+        with await attempt.context.threads.open(wanted.open) as reader:
             session = drift.session(attempt, reader, rules=None)
             try:
                 found = await preview.apply(session, unsure)

@@ -165,7 +165,7 @@ class Repositories:
         """Write an index to a file, unless it is the one we know; None where it is."""
 
         async def once() -> kept.State | None:
-            file = await self._threads.run(target.open, "wb")
+            file = await self._threads.open(target.open, "wb")
             try:
                 return await self._receive_index(repository, url, file, conditions)
             finally:

@@ -110,7 +110,6 @@ def test_status_without_a_daemon_lists_each_kind_once(reader: Reader, shop: Tena
         (("get", "ks", "-A"), 1),
         (("get", "all", "-A"), KINDS),
         (("stats",), KINDS),
-        (("events", "-A"), 1),
         (("graph",), KINDS),
         (("webhooks",), 1),
     ],
@@ -123,6 +122,12 @@ def test_listing_is_one_request_for_each_kind(
     _, counts = reader.run(*argv)
 
     assert sum(counts.values()) == requests
+    assert {kind.verb for kind in counts} == {"list"}
+
+
+def test_events_of_a_namespace_are_one_request(reader: Reader, shop: Tenant) -> None:
+    _, counts = reader.run("events", "-n", shop.name)
+    assert sum(counts.values()) == 1
     assert {kind.verb for kind in counts} == {"list"}
 
 

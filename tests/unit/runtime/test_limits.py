@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -32,6 +33,36 @@ async def test_call_raises_what_it_raises() -> None:
     threads = limits.Threads()
     with pytest.raises(ValueError, match="invalid literal"):
         await threads.run(int, "x")
+    assert await threads.aclose()
+
+
+async def test_what_is_opened_for_a_caller_who_gave_up_is_closed() -> None:
+    threads = limits.Threads()
+    release, begun = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    opened = io.BytesIO()
+
+    def slow() -> io.BytesIO:
+        loop.call_soon_threadsafe(begun.set)
+        release.wait()
+        return opened
+
+    async with asyncio.TaskGroup() as tasks:
+        caller = tasks.create_task(threads.open(slow))
+        await begun.wait()
+        caller.cancel()
+    assert not opened.closed
+    release.set()
+    assert await threads.aclose()
+    assert opened.closed
+
+
+async def test_what_is_opened_is_the_callers() -> None:
+    threads = limits.Threads()
+    with await threads.open(io.BytesIO, b"x") as opened:
+        assert opened.read() == b"x"
+    with pytest.raises(FileNotFoundError):
+        await threads.open(open, "/nowhere")
     assert await threads.aclose()
 
 
