@@ -30,17 +30,6 @@ data: {k: {{ .Values.k | quote }}}
 SCHEMA = '{"properties": {"port": {"type": "integer", "maximum": 65535}}}'
 FILES = {"values.yaml": "k: v\n", "templates/good.yaml": GOOD}
 CRD = "apiextensions.k8s.io/v1/CustomResourceDefinition"
-DEFINITION = """\
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: %(plural)s.example.com}
-spec:
-  group: example.com
-  scope: Namespaced
-  names: {kind: %(kind)s, plural: %(plural)s}
-  versions:
-  - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}
-"""
 
 
 @pytest.fixture
@@ -82,7 +71,7 @@ async def test_nothing_but_definitions_is_applied_beside_an_invalid_object(
     bad = "{apiVersion: v1, kind: Service, metadata: {name: bad}, spec: {ports: [{port: 99999}]}}"
     files = {
         **FILES,
-        "crds/a.yaml": DEFINITION % {"kind": kind, "plural": plural},
+        "crds/a.yaml": helmcharts.definition(kind, plural),
         "templates/custom.yaml": custom,
         "templates/bad.yaml": bad,
     }

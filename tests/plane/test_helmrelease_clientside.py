@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import signal
@@ -376,7 +375,7 @@ async def test_ends_at_any_moment_leave_one_release_and_no_orphan(world: World) 
     for number in range(11):
         values = {"name": f"n{number % 3}", "data": {"a": str(number)}}
         await world.release("demo", install=INSTALL, values=values)
-        await ended_after(world, rng.randrange(1, 45))
+        await world.ended_after(rng.randrange(1, 45))
     await world.until("demo", ready)
     assert any(each.reason == "PendingRelease" for each in world.events), "nothing was hit"
     left = [
@@ -389,21 +388,6 @@ async def test_ends_at_any_moment_leave_one_release_and_no_orphan(world: World) 
     assert statuses.count("deployed") == 1
     assert statuses[-1] == "deployed"
     assert set(await recorded(world)) == {"csa"}
-
-
-async def ended_after(world: World, requests: int) -> None:
-    """End the reconciler after so many more requests of any kind, and start another one."""
-    client = world.context.client
-    limit = sum(client.requests.values()) + requests
-
-    def is_reached() -> bool:
-        return sum(client.requests.values()) >= limit or ready(world.get("demo"))
-
-    async with asyncio.timeout(releaser.WAIT_S):
-        while not is_reached():  # noqa: ASYNC110 - a request is no event
-            await asyncio.sleep(0.001)
-    await world.engine.stop_kind(releaser.KIND)
-    world.engine.start_kind(releaser.KIND)
 
 
 async def helm_at_work(world: World) -> int:

@@ -48,7 +48,7 @@ async def test_twenty_kills_leave_one_release_and_no_orphan(world: World, namesp
     for number in range(KILLS):
         await world.release("demo", values={"prefix": f"p{number % 3}"})
         # A write of a release costs a few requests; the kill comes after any one of them.
-        await killed_after(world, rng.randrange(1, 45))
+        await world.ended_after(rng.randrange(1, 45))
     item = await world.until("demo", ready)
     assert any(each.reason == "PendingRelease" for each in world.events), "nothing was hit"
     left = [
@@ -73,18 +73,3 @@ async def test_what_a_killed_helm_left_goes_although_nothing_is_rendered(world: 
     await world.release("demo", chartRef={"kind": "OCIRepository", "name": "nowhere"})
     await world.until("demo", unready("ArtifactFailed"))
     assert not left.exists()
-
-
-async def killed_after(world: World, requests: int) -> None:
-    """End the reconciler after so many more requests of any kind, and start another one."""
-    client = world.context.client
-    limit = sum(client.requests.values()) + requests
-
-    def is_reached() -> bool:
-        return sum(client.requests.values()) >= limit or ready(world.get("demo"))
-
-    async with asyncio.timeout(releaser.WAIT_S):
-        while not is_reached():  # noqa: ASYNC110 - a request is no event
-            await asyncio.sleep(0.001)
-    await world.engine.stop_kind(releaser.KIND)
-    world.engine.start_kind(releaser.KIND)

@@ -83,21 +83,6 @@ DISABLED = {"serverSideApply": "disabled"}
 ENABLED = {"serverSideApply": "enabled"}
 MERGED = {("helm-controller", "Update")}
 APPLIED = {("helm-controller", "Apply")}
-DEFINITION = """\
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: %(plural)s.example.com}
-spec:
-  group: example.com
-  scope: Namespaced
-  names: {kind: %(kind)s, plural: %(plural)s}
-  versions:
-  - name: v1
-    served: true
-    storage: true
-    schema:
-      openAPIV3Schema: {type: object, description: %(text)s}
-"""
 
 
 @pytest.fixture
@@ -352,7 +337,7 @@ async def test_definitions_are_created_and_replaced_only_where_that_is_asked_for
     custom = f"{{apiVersion: example.com/v1, kind: {kind}, metadata: {{name: one}}}}"
 
     def files(text: str) -> dict[str, str]:
-        definition = DEFINITION % {"kind": kind, "plural": plural, "text": text}
+        definition = helmcharts.definition(kind, plural, text)
         return {"crds/a.yaml": definition, "templates/one.yaml": custom}
 
     gvk = GVK("apiextensions.k8s.io", "v1", "CustomResourceDefinition")

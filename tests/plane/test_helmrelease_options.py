@@ -22,21 +22,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.blocking("the helm that judges is run in the loop's thread")
 CHARTS = reconciling.resource_of(HelmChart)
-DEFINITION = """\
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: %(plural)s.example.com}
-spec:
-  group: example.com
-  scope: Namespaced
-  names: {kind: %(kind)s, plural: %(plural)s}
-  versions:
-  - name: v1
-    served: true
-    storage: true
-    schema:
-      openAPIV3Schema: {type: object, description: %(text)s}
-"""
 
 
 @pytest.fixture
@@ -99,7 +84,7 @@ async def test_definitions_of_a_chart_are_applied_and_never_deleted(
     custom = f"{{apiVersion: example.com/v1, kind: {kind}, metadata: {{name: one}}}}"
 
     def files(text: str) -> dict[str, str]:
-        definition = DEFINITION % {**named, "text": text}
+        definition = helmcharts.definition(**named, text=text)
         return {"crds/a.yaml": definition, "templates/one.yaml": custom}
 
     gvk = GVK("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
@@ -137,7 +122,7 @@ async def test_definitions_of_a_chart_are_applied_and_never_deleted(
 async def test_a_definition_that_is_a_hook_is_never_deleted(world: World, namespace: str) -> None:
     kind = f"H{namespace.removeprefix('test-')}"
     plural, custom = kind.lower(), f"example.com/v1/{kind}"
-    definition = DEFINITION % {"kind": kind, "plural": plural, "text": "first"}
+    definition = helmcharts.definition(kind, plural)
     hook = definition.replace(
         "metadata: {",
         "metadata: {annotations: {helm.sh/hook: 'pre-install,pre-upgrade,pre-delete', "

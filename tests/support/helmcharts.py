@@ -23,6 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+_DEFINITION = """\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: %(plural)s.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {kind: %(kind)s, plural: %(plural)s}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema: {type: object, description: %(text)s}
+"""
 CONFIG_MAP = """\
 apiVersion: v1
 kind: ConfigMap
@@ -98,3 +113,14 @@ class Program:
     def json(self, *arguments: str) -> Any:
         """Return what helm prints with ``-o json``, decoded."""
         return json.loads(self.run(*arguments, "-o", "json"))
+
+
+def definition(kind: str, plural: str, text: str = "first") -> str:
+    """Return the manifest of a definition in the group ``example.com``.
+
+    Args:
+        kind: what it defines.
+        plural: its name in paths.
+        text: what it says of itself.
+    """
+    return _DEFINITION % {"kind": kind, "plural": plural, "text": text}

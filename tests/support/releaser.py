@@ -270,6 +270,25 @@ class World:
             return []
         return [(each["revision"], each["status"]) for each in orjson.loads(done.stdout)]
 
+    async def ended_after(self, requests: int, name: str = "demo") -> None:
+        """End the reconciler after so many more requests of any kind, and start another one.
+
+        Args:
+            requests: how many; fewer if the release becomes Ready before.
+            name: of the release.
+        """
+        client = self.context.client
+        limit = sum(client.requests.values()) + requests
+
+        def is_reached() -> bool:
+            return sum(client.requests.values()) >= limit or ready(self.get(name))
+
+        async with asyncio.timeout(WAIT_S):
+            while not is_reached():  # noqa: ASYNC110 - a request is no event
+                await asyncio.sleep(0.001)
+        await self.engine.stop_kind(KIND)
+        self.engine.start_kind(KIND)
+
 
 @asynccontextmanager
 async def running(
