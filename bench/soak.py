@@ -201,7 +201,8 @@ class Soak:
         values.update(dict.fromkeys(self._added, ""))
         for name in values:
             values[name] = value
-        gone = [f"objects/{name}.yaml" for name in sorted(dropped)]
+        # A random name may be that of one which was dropped just now.
+        gone = [f"objects/{name}.yaml" for name in sorted(dropped - values.keys())]
         self._repo.push(self._fixture.files(), delete=gone)
 
     def _verify(self) -> None:
