@@ -102,7 +102,7 @@ async def test_api_server_restarted_in_the_middle_is_survived(
     async with served.fleet(tmp_path, home) as fleet:
         await served.until(lambda: fleet.mode("Kustomization") == "reconciling")
         await kubectl(cluster, "apply", "-f", "-", text=pair(namespace, git_server.url("fleet")))
-        await served.until(lambda: fleet.ready("Kustomization", namespace) == "True")
+        await served.until(lambda: fleet.ready("Kustomization", namespace, namespace) == "True")
 
         await asyncio.to_thread(cluster.stop_api)
         await served.until(lambda: fleet.state().state == "away")
@@ -144,8 +144,10 @@ async def test_sync_of_the_settings_is_a_flux_instance_that_applies_the_reposito
     sync = settings.Sync(url=git_server.url("fleet"), path="apps")
 
     async with served.fleet(tmp_path, msgspec.structs.replace(home, sync=sync)) as fleet:
-        await served.until(lambda: fleet.ready("FluxInstance", "flux") == "True")
-        await served.until(lambda: fleet.ready("Kustomization", "flux-system") == "True")
+        await served.until(lambda: fleet.ready("FluxInstance", "flux-system", "flux") == "True")
+        await served.until(
+            lambda: fleet.ready("Kustomization", "flux-system", "flux-system") == "True"
+        )
         where = ("fluxinstance", "-n", "flux-system", "flux")
         found = await kubectl(cluster, "get", *where, "-o", "json")
         assert json.loads(found)["spec"]["sync"] == {

@@ -62,7 +62,7 @@ async def test_push_to_an_included_repository_reaches_the_one_that_includes_it(
     async with served.fleet(tmp_path, home) as fleet:
         await served.until(lambda: fleet.mode("GitRepository") == "reconciling")
         await kubectl("apply", "-f", "-", text=MANIFESTS.format(**urls))
-        await served.until(lambda: fleet.ready("GitRepository", "fleet") == "True")
+        await served.until(lambda: fleet.ready("GitRepository", namespace, "fleet") == "True")
         sha = library.push({"b.yaml": "b: 2\n"})
         await kubectl("annotate", "gitrepo", "library", "reconcile.fluxcd.io/requestedAt=now")
         revision = "jsonpath={.status.includedArtifacts[0].revision}"

@@ -53,7 +53,7 @@ async def test_new_version_is_pulled_when_the_index_tells_of_it(
         server.publish(helming.chart())
         await served.until(lambda: fleet.mode("HelmChart") == "reconciling")
         await kubectl("apply", "-f", "-", text=MANIFESTS.format(url=server.url))
-        await served.until(lambda: fleet.ready("HelmChart", "web") == "True")
+        await served.until(lambda: fleet.ready("HelmChart", namespace, "web") == "True")
         server.publish(helming.chart(version="1.1.0"))
         request = "reconcile.fluxcd.io/requestedAt=now"
         await kubectl("annotate", "helmrepository", "charts", request)

@@ -158,7 +158,7 @@ async def test_changed_token_moves_the_path_of_a_receiver_at_once(
             "resources": [{"kind": "GitRepository", "name": "x"}],
         }
         await asyncio.to_thread(put, "Receiver", spec=spec)
-        await served.until(lambda: fleet.ready("Receiver", "hook") == "True")
+        await served.until(lambda: fleet.ready("Receiver", namespace, "hook") == "True")
         assert await asyncio.to_thread(shown) == path("one")
         await asyncio.to_thread(put, "Secret", stringData={"token": "two"})
         async with asyncio.timeout(api.WAIT_S):

@@ -69,12 +69,12 @@ async def test_multitenant_instance_takes_the_daemons_rights_from_tenants_at_onc
         await served.until(lambda: fleet.mode("Kustomization") == "reconciling")
         pair = PAIR.format(name=namespace, url=git_server.url("fleet"))
         await kubectl("apply", "-f", "-", text=pair)
-        await served.until(lambda: fleet.ready("Kustomization", namespace) == "True")
+        await served.until(lambda: fleet.ready("Kustomization", namespace, namespace) == "True")
 
         await kubectl("apply", "-f", "-", text=INSTANCE)
-        await served.until(lambda: fleet.ready("FluxInstance", "flux") == "True")
+        await served.until(lambda: fleet.ready("FluxInstance", "flux-system", "flux") == "True")
         await kubectl("delete", "configmap", "a", "-n", namespace)
-        await served.until(lambda: fleet.ready("Kustomization", namespace) == "False")
+        await served.until(lambda: fleet.ready("Kustomization", namespace, namespace) == "False")
         assert f'User "system:serviceaccount:{namespace}:tenant" cannot' in await message()
 
         await kubectl(
@@ -84,5 +84,5 @@ async def test_multitenant_instance_takes_the_daemons_rights_from_tenants_at_onc
         await kubectl(
             "annotate", "ks", "-n", namespace, namespace, "reconcile.fluxcd.io/requestedAt=now"
         )
-        await served.until(lambda: fleet.ready("Kustomization", namespace) == "True")
+        await served.until(lambda: fleet.ready("Kustomization", namespace, namespace) == "True")
         assert await kubectl("get", "configmap", "a", "-n", namespace, "-o", "jsonpath={.data.k}")

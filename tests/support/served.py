@@ -51,10 +51,13 @@ class Served:
         found = self.kind(kind, name)
         return found.mode if found else ""
 
-    def ready(self, kind: str, object_: str, name: str = "home") -> str:
+    def ready(self, kind: str, namespace: str, object_: str, name: str = "home") -> str:
         """Return the Ready status of an object, empty where the cache has none of that name."""
-        rows = [each for each in self.state(name).rows if (each.kind, each.name) == (kind, object_)]
-        return rows[0].ready if rows else ""
+        wanted = (kind, namespace, object_)
+        rows = self.state(name).rows
+        return next(
+            (each.ready for each in rows if (each.kind, each.namespace, each.name) == wanted), ""
+        )
 
 
 @asynccontextmanager
