@@ -37,7 +37,7 @@ JSON_PATCH: Final = "application/json-patch+json"
 _PARTIAL: Final = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _PARTIAL_LIST: Final = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
-_UNCHECKED: Final = "fieldValidation=Ignore"
+_FIELD_VALIDATION: Final = "Ignore"
 """Spares the server a second parse of each body, for warnings that nobody reads: unknown fields are
 found by `kube.normalise`, and there are no doubled ones in JSON of our own."""
 _READ = Media(JSON)
@@ -220,9 +220,8 @@ class Client:
             Conflict: without ``force``, another manager owns a field.
             Invalid: the object breaks its schema.
         """
-        query = f"?fieldManager={manager}&force={'true' if force else 'false'}&{_UNCHECKED}"
-        if dry_run:
-            query += "&dryRun=All"
+        query = f"?fieldManager={manager}&force={str(force).lower()}"
+        query += f"&fieldValidation={_FIELD_VALIDATION}" + ("&dryRun=All" if dry_run else "")
         call = Call(
             "PATCH",
             "dry-run" if dry_run else "apply",
@@ -494,7 +493,7 @@ def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
 
 
 def _write_params(manager: str, dry_run: bool) -> dict[str, str]:
-    params = {"fieldManager": manager, **dict([_UNCHECKED.split("=")])}
+    params = {"fieldManager": manager, "fieldValidation": _FIELD_VALIDATION}
     if dry_run:
         params["dryRun"] = "All"
     return params
